@@ -1,0 +1,35 @@
+"""The ``sdp`` command: translates arguments, nothing else.
+
+Exit codes: 0 fine · 1 it found something wrong with the data · 2 wrong use · 3 infrastructure unavailable.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from pipelines.cli import options, stack
+from pipelines.errors import SdpError
+
+app = typer.Typer(
+    name="sdp",
+    help=__doc__,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+stack.register(app)
+
+
+def main() -> None:
+    """Run the command; an expected error is one readable line on standard error, never a traceback."""
+    try:
+        app()
+    except SdpError as error:
+        options.err.print(f"sdp: {error}", style="red", markup=False, highlight=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        options.err.print("sdp: interrupted; nothing is lost, run the same command again to go on", markup=False)
+        sys.exit(130)

@@ -1,0 +1,160 @@
+"""Every error the platform raises on purpose.
+
+::
+
+    SdpError
+    ├── UsageError                 exit 2   the caller asked for something impossible
+    │   ├── InvalidSetting
+    │   ├── InvalidRuleFile
+    │   ├── CheckpointLost                  the ledger knows more than the checkpoint; `--recover` is the way out
+    │   ├── AlreadyRunning                  another copy of the job holds the lease
+    │   └── ContractViolation               a record breaks schema or rules before it was ever sent
+    ├── DataProblem                exit 1   the data is not what it must be
+    │   ├── NotConserved                    offsets read ≠ valid + invalid + known gaps
+    │   └── OffsetsLost                     Kafka no longer holds offsets that nobody has read
+    └── Unavailable (Transient)    exit 3   infrastructure is away; a retry helps
+        ├── BrokerUnavailable
+        ├── RegistryUnavailable
+        ├── MetastoreUnavailable
+        ├── SinkUnavailable
+        └── ServerFailed (Terminal)         a local server did not come up
+
+``Transient`` and ``Terminal`` say whether a retry helps. Bad *records* never raise: they become rows with violations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pipelines.records import OffsetRange, Violation
+
+
+class Transient:
+    """Mixin: the same call may succeed later."""
+
+    retriable: ClassVar[bool] = True
+
+
+class Terminal:
+    """Mixin: the same call will fail again until somebody changes something."""
+
+    retriable: ClassVar[bool] = False
+
+
+class SdpError(Exception):
+    """Root of the tree. ``str(error)`` is one or more sentences that say what to do."""
+
+    exit_code: ClassVar[int] = 1
+    retriable: ClassVar[bool] = False
+
+
+class UsageError(Terminal, SdpError):
+    """The call, a setting or a file of ours is wrong."""
+
+    exit_code = 2
+
+
+class InvalidSetting(UsageError):
+    """A setting is missing, misspelt or of the wrong type."""
+
+
+class InvalidRuleFile(UsageError):
+    """A rule file can't be used: ``path:line: reason``."""
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        super().__init__(f"{path}:{line}: {reason}")
+        self.path, self.line, self.reason = path, line, reason
+
+
+class CheckpointLost(UsageError):
+    """The checkpoint is gone or older than the ledger; starting anyway would make Delta skip data silently."""
+
+    def __init__(self, job: str, checkpoint: str, why: str) -> None:
+        super().__init__(
+            f"{job}: {why} (checkpoint {checkpoint}). Nothing was read or written. "
+            f"If the checkpoint can be restored, restore it; otherwise run `sdp run {job} --recover`: it starts a new "
+            f"query at the offsets of the ledger and removes rows of a batch that the ledger never confirmed."
+        )
+        self.job, self.checkpoint = job, checkpoint
+
+
+class AlreadyRunning(UsageError):
+    """Another live process runs the same job on the same checkpoint."""
+
+    def __init__(self, job: str, holder: str, lease: str) -> None:
+        super().__init__(
+            f"{job} is already running: {holder} holds {lease}. Stop that process first; two copies never share a checkpoint."
+        )
+        self.job, self.holder = job, holder
+
+
+class ContractViolation(UsageError):
+    """A record breaks its schema or a critical rule; carries all violations (law 5)."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(f"{v.code}: {v.message}" for v in violations))
+        self.violations = tuple(violations)
+
+
+class DataProblem(Terminal, SdpError):
+    """The data itself is wrong; a retry gives the same answer."""
+
+    exit_code = 1
+
+
+class NotConserved(DataProblem):
+    """A batch does not add up (law 2). Nothing of it counts as done."""
+
+    def __init__(self, job: str, batch_id: int, findings: Sequence[str]) -> None:
+        super().__init__(
+            f"{job}: batch {batch_id} does not add up: {'; '.join(findings)}. The batch was not confirmed in the ledger. "
+            f"Look at `sdp status` and the job's log before restarting; the checkpoint still points at the start of the batch."
+        )
+        self.job, self.batch_id, self.findings = job, batch_id, tuple(findings)
+
+
+class OffsetsLost(DataProblem):
+    """Offsets were deleted by retention, or the topic was re-created, before the job read them."""
+
+    def __init__(self, job: str, ranges: Sequence[OffsetRange]) -> None:
+        total = sum(len(r) for r in ranges)
+        super().__init__(
+            f"{job}: Kafka no longer holds {total} offsets that were never read: {', '.join(map(str, ranges))}. "
+            f"If they can't be restored, run `sdp run {job} --accept-loss`: the ranges are written to the ledger as lost "
+            f"and the job goes on with the oldest offset there is."
+        )
+        self.job, self.ranges = job, tuple(ranges)
+
+
+class Unavailable(Transient, SdpError):
+    """A server did not answer; nothing was lost."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, address: str, reason: str) -> None:
+        super().__init__(f"{what} at {address} is not available: {reason}")
+        self.what, self.address, self.reason = what, address, reason
+
+
+class BrokerUnavailable(Unavailable):
+    """Kafka does not answer."""
+
+
+class RegistryUnavailable(Unavailable):
+    """The schema registry does not answer. No record becomes invalid by it (law 4)."""
+
+
+class MetastoreUnavailable(Unavailable):
+    """The Hive metastore does not answer."""
+
+
+class SinkUnavailable(Unavailable):
+    """Elasticsearch or the warehouse does not take what we write."""
+
+
+class ServerFailed(Terminal, Unavailable):
+    """A server of the local stack died or was not ready in time; the message names its log file."""
+
+    exit_code = 3
+    retriable = False

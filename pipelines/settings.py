@@ -1,0 +1,261 @@
+"""Typed settings: the only reader of ``conf/`` and of the environment.
+
+Later wins: ``conf/base.yaml`` → ``conf/<env>.yaml`` → the running local stack's addresses (``env=local`` only) →
+``SDP_*`` environment variables (``SDP_KAFKA__BOOTSTRAP``) → ``--set kafka.bootstrap=…``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipelines.errors import InvalidSetting
+
+ROOT = Path(os.environ.get("SDP_ROOT", Path(__file__).resolve().parents[1]))
+"""Folder that holds ``conf/`` and ``schemas/``: the checkout, or the unpacked application archive on a cluster."""
+
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
+IndexPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,100}$")]
+
+
+class Section(BaseModel):
+    """A group of settings; an unknown name in it is an error, not a surprise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Section):
+    """How to reach Kafka. ``options`` go to every client unchanged (Java names, for example ``security.protocol``)."""
+
+    bootstrap: str
+    topic: TopicName
+    dlq_topic: TopicName
+    options: dict[str, str] = {}
+    sasl_username: str | None = None
+    sasl_password: SecretStr | None = None
+
+
+class RegistrySettings(Section):
+    """Confluent-compatible schema registry. ``retry_for_s``: how long a batch waits for it before the job stops."""
+
+    url: str
+    subject: TopicName
+    retry_for_s: float = Field(ge=0)
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+class ElasticsearchSettings(Section):
+    """Elasticsearch. ``retry_for_s``: how long a batch is retried while the cluster is away or rejects with 429/5xx."""
+
+    url: str
+    index_prefix: IndexPrefix
+    shards: int = Field(ge=1, le=1024)
+    replicas: int = Field(ge=0, le=10)
+    retry_for_s: float = Field(ge=0)
+    batch_entries: int = Field(ge=1)
+    batch_bytes: str = Field(pattern=r"^\d+(kb|mb)$")
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+class MetastoreSettings(Section):
+    """Hive metastore over thrift; ``database`` holds all tables."""
+
+    uri: str
+    database: Identifier
+
+
+class RulesSettings(Section):
+    """The rule set that decides between valid and invalid; a relative path starts at the application root."""
+
+    file: Path
+
+
+class JobSettings(Section):
+    """One streaming job. ``trigger_s``: seconds from one start of a drain to the next."""
+
+    trigger_s: float = Field(gt=0)
+    max_offsets_per_trigger: int = Field(ge=1)
+
+
+class SparkSettings(Section):
+    """How to start Spark when nobody else does (``spark-submit`` arguments win). ``conf`` is passed through."""
+
+    master: str
+    driver_memory: str = Field(pattern=r"^\d+[mg]$")
+    conf: dict[str, str] = {}
+
+
+class Ports(Section):
+    """Ports of the local stack; more brokers or nodes take the ones above. 0 means: any free port, then kept."""
+
+    kafka: int = Field(9092, ge=0, le=65535)
+    kafka_controller: int = Field(9192, ge=0, le=65535)
+    elasticsearch: int = Field(9200, ge=0, le=65535)
+    elasticsearch_transport: int = Field(9300, ge=0, le=65535)
+    registry: int = Field(8081, ge=0, le=65535)
+    metastore: int = Field(9083, ge=0, le=65535)
+
+
+class StackSettings(Section):
+    """Size and ports of the local stack."""
+
+    brokers: int = Field(1, ge=1, le=3)
+    elasticsearch_nodes: int = Field(1, ge=1, le=3)
+    elasticsearch_heap: str = Field("1g", pattern=r"^\d+[mg]$")
+    ports: Ports = Ports()
+
+
+class Settings(BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SDP_", env_nested_delimiter="__", extra="ignore", frozen=True, nested_model_default_partial_update=True
+    )
+
+    env: str = "local"
+    home: Path = Path(".sdp")
+    dist: Path | None = Field(None, description="fetched jars and servers; default <home>/dist")
+    warehouse: str | None = Field(None, description="folder or URI of the tables; default <home>/warehouse")
+    checkpoints: str | None = Field(None, description="folder or URI of the checkpoints; default <home>/checkpoints")
+    kafka: KafkaSettings
+    registry: RegistrySettings
+    elasticsearch: ElasticsearchSettings
+    metastore: MetastoreSettings
+    rules: RulesSettings
+    ingest: JobSettings
+    index: JobSettings
+    spark: SparkSettings
+    stack: StackSettings
+
+    @property
+    def home_path(self) -> Path:
+        return self.home.resolve()
+
+    @property
+    def dist_path(self) -> Path:
+        return (self.dist or self.home_path / "dist").resolve()
+
+    @property
+    def warehouse_uri(self) -> str:
+        return self.warehouse or str(self.home_path / "warehouse")
+
+    @property
+    def checkpoints_uri(self) -> str:
+        return self.checkpoints or str(self.home_path / "checkpoints")
+
+    @property
+    def rules_path(self) -> Path:
+        return self.rules.file if self.rules.file.is_absolute() else ROOT / self.rules.file
+
+    @property
+    def stack_path(self) -> Path:
+        return self.home_path / "stack"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, _FileSource(settings_cls, init_settings, env_settings)
+
+
+class _FileSource(PydanticBaseSettingsSource):
+    """``conf/`` and the running local stack, lowest in rank."""
+
+    def __init__(self, settings_cls: type[BaseSettings], *higher: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        chosen: dict[str, Any] = {}
+        for source in reversed(higher):
+            chosen.update(source())
+        self.env = str(chosen.get("env", "local"))
+        self.home = Path(str(chosen.get("home", ".sdp")))
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        raise NotImplementedError  # __call__ gives all values at once
+
+    def __call__(self) -> dict[str, Any]:
+        overlay = ROOT / "conf" / f"{self.env}.yaml"
+        if not overlay.is_file():
+            known = sorted(p.stem for p in (ROOT / "conf").glob("*.yaml") if p.stem not in {"base", "topics"})
+            raise InvalidSetting(f"no environment {self.env!r}: expected {overlay}; there are {', '.join(known)}")
+        layers = [read_yaml(ROOT / "conf" / "base.yaml"), read_yaml(overlay)]
+        if self.env == "local":
+            layers.append(_running_stack(self.home))
+        merged: dict[str, Any] = {}
+        for layer in layers:
+            merged = merge(merged, layer)
+        return merged
+
+
+def load(env: str | None = None, overrides: Iterable[str] = (), **values: Any) -> Settings:
+    """Parse all sources once.
+
+    ``overrides`` are ``key.path=value`` texts as given to ``--set``; ``values`` are nested dicts of the same rank.
+    Raises InvalidSetting with every wrong key in one message.
+    """
+    chosen: dict[str, Any] = dict(values)
+    for text in overrides:
+        chosen = merge(chosen, _nested(text))
+    if env is not None:
+        chosen["env"] = env
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InvalidSetting("; ".join(problems)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """One YAML file as a mapping; an empty file is an empty mapping."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(content, dict):
+        raise InvalidSetting(f"{path}: expected a mapping at the top, found {type(content).__name__}")
+    return content
+
+
+def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of two mappings; ``high`` wins."""
+    out = dict(low)
+    for key, value in high.items():
+        below = out.get(key)
+        out[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return out
+
+
+def _nested(text: str) -> dict[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not all(key.split(".")):
+        raise InvalidSetting(f"--set takes key.path=value, not {text!r}")
+    nested: Any = yaml.safe_load(value) if value else ""
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def _running_stack(home: Path) -> dict[str, Any]:
+    """Addresses that `sdp stack up` left in ``<home>/stack/endpoints.json``, as settings."""
+    path = home / "stack" / "endpoints.json"
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        "kafka": {"bootstrap": found["kafka"]},
+        "registry": {"url": found["registry"]},
+        "elasticsearch": {"url": found["elasticsearch"]},
+        "metastore": {"uri": found["metastore"]},
+        "warehouse": found["warehouse"],
+    }
