@@ -19,6 +19,11 @@ LOG_FIELDS = (
 )
 """The ten fields of an API6 log, in schema order (spec/1). ``timestamp`` is Unix time in milliseconds."""
 
+VALID = "api6_logs_valid"
+INVALID = "api6_logs_invalid"
+ES_INVALID = "api6_es_invalid"
+LEDGER = "ingest_ledger"
+
 COORDINATES = ("kafka_topic", "kafka_partition", "kafka_offset")
 """The identity of a record (law 1)."""
 
@@ -78,12 +83,19 @@ class PartitionCount:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerEntry:
-    """One row of ``sdp.ingest_ledger``: ``len(range) == valid + invalid + gaps + lost`` (law 2)."""
+class Batch:
+    """One micro-batch of one query: ``query`` is the job's name, ``query_id`` that of its checkpoint."""
 
     query: str
     query_id: str
     batch_id: int
+    ranges: tuple[OffsetRange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One row of ``sdp.ingest_ledger``: ``len(range) == valid + invalid + gaps + lost`` (law 2)."""
+
     range: OffsetRange
     valid: int
     invalid: int

@@ -44,23 +44,21 @@ class KafkaSettings(Section):
 
 
 class RegistrySettings(Section):
-    """Confluent-compatible schema registry. ``retry_for_s``: how long a batch waits for it before the job stops."""
+    """Confluent-compatible schema registry."""
 
     url: str
     subject: TopicName
-    retry_for_s: float = Field(ge=0)
     username: str | None = None
     password: SecretStr | None = None
 
 
 class ElasticsearchSettings(Section):
-    """Elasticsearch. ``retry_for_s``: how long a batch is retried while the cluster is away or rejects with 429/5xx."""
+    """Elasticsearch; ``batch_entries`` and ``batch_bytes`` bound one bulk request of one Spark task."""
 
     url: str
     index_prefix: IndexPrefix
     shards: int = Field(ge=1, le=1024)
     replicas: int = Field(ge=0, le=10)
-    retry_for_s: float = Field(ge=0)
     batch_entries: int = Field(ge=1)
     batch_bytes: str = Field(pattern=r"^\d+(kb|mb)$")
     username: str | None = None
@@ -81,10 +79,15 @@ class RulesSettings(Section):
 
 
 class JobSettings(Section):
-    """One streaming job. ``trigger_s``: seconds from one start of a drain to the next."""
+    """One streaming job.
+
+    ``trigger_s``: seconds from the start of one drain to the next. ``retry_for_s``: how long a batch is tried again
+    with growing pauses while infrastructure is away, before the job stops with exit code 3.
+    """
 
     trigger_s: float = Field(gt=0)
     max_offsets_per_trigger: int = Field(ge=1)
+    retry_for_s: float = Field(ge=0)
 
 
 class SparkSettings(Section):
@@ -259,3 +262,8 @@ def _running_stack(home: Path) -> dict[str, Any]:
         "metastore": {"uri": found["metastore"]},
         "warehouse": found["warehouse"],
     }
+
+
+def under_spark_submit() -> bool:
+    """Whether ``spark-submit`` started this process: then master, memory and jars are its business."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from pipelines.cli import options, stack
+from pipelines.cli import options, run, stack
 from pipelines.errors import SdpError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stack.register(app)
+run.register(app)
 
 
 def main() -> None:

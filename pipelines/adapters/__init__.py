@@ -1,0 +1,1 @@
+"""The only code that touches network or disk; wired in ``pipelines.bootstrap``."""

@@ -1,0 +1,176 @@
+"""Elasticsearch: index template, bulk writes by elasticsearch-hadoop, and what the cluster refused.
+
+The connector hands every document that fails for good to its ``es`` error handler, which stores it in an index of its
+own, one per batch. What is in there is a record with a reason (400, 409) or a sign that the cluster is in trouble.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
+from py4j.protocol import Py4JJavaError
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.errors import SinkUnavailable
+from pipelines.ingest.documents import DAY, ID, VERSION
+from pipelines.records import Batch
+from pipelines.settings import ROOT, ElasticsearchSettings
+
+_DATA_ERRORS = {
+    "version_conflict_engine_exception": 409,
+    "mapper_parsing_exception": 400,
+    "document_parsing_exception": 400,
+    "strict_dynamic_mapping_exception": 400,
+    "illegal_argument_exception": 400,
+}
+"""Error types that say something about the document; all others say something about the cluster (law 4)."""
+
+_REJECTS = "sdp-rejects"
+_STORED = {"type": "keyword", "index": False, "doc_values": False}
+_REJECTS_MAPPING = {
+    "dynamic": False,
+    "properties": {
+        "error": {"properties": {"type": {"type": "keyword"}, "message": _STORED, "code": _STORED}},
+        "event": {"properties": {"original": _STORED}},
+    },
+}
+
+
+class Elastic:
+    """One cluster as the index job sees it. Every call raises SinkUnavailable when the cluster does not answer."""
+
+    def __init__(self, spark: SparkSession, settings: ElasticsearchSettings) -> None:
+        self._spark, self._settings = spark, settings
+        password = settings.password.get_secret_value() if settings.password else ""
+        auth = (settings.username, password) if settings.username else None
+        self._client = Elasticsearch(settings.url, basic_auth=auth, request_timeout=60, max_retries=0)
+
+    def prepare(self) -> None:
+        """Put the index template; existing indices keep the mapping they have."""
+        mapping = json.loads((ROOT / "conf" / "elasticsearch" / "api6-logs-valid.json").read_text(encoding="utf-8"))
+        index = {"number_of_shards": self._settings.shards, "number_of_replicas": self._settings.replicas}
+        self._call(
+            lambda: self._client.indices.put_index_template(
+                name=self._settings.index_prefix,
+                index_patterns=[f"{self._settings.index_prefix}-*"],
+                priority=200,
+                template={"settings": {"index": index}, "mappings": mapping},
+            )
+        )
+
+    def write(self, docs: DataFrame, batch: Batch) -> None:
+        """Send documents in bulks from every Spark task; refused ones are kept for ``rejects``."""
+        self.forget(batch)
+        shape = {"number_of_shards": 1, "number_of_replicas": self._settings.replicas}
+        self._call(
+            lambda: self._client.indices.create(index=_rejects(batch), mappings=_REJECTS_MAPPING, settings=shape)
+        )
+        resource = f"{self._settings.index_prefix}-{{{DAY}}}"
+        try:
+            docs.write.format("es").options(**self._connector(batch)).mode("append").save(resource)
+        except Py4JJavaError as error:
+            raise SinkUnavailable("Elasticsearch", self._settings.url, _reason(error)) from error
+
+    def rejects(self, batch: Batch) -> DataFrame | None:
+        """What ``write`` could not place: kafka_partition, kafka_offset, es_index, es_status, es_error_type, es_reason.
+
+        None when everything is in. Raises SinkUnavailable if the reason is the cluster's, not the document's.
+        """
+        index = _rejects(batch)
+        self._call(lambda: self._client.indices.refresh(index=index))
+        if not self._call(lambda: self._client.count(index=index))["count"]:
+            return None
+        found = self._read_rejects(index)
+        foreign = found.where(F.col("es_status").isNull()).select("es_error_type", "es_reason").first()
+        if foreign is not None:
+            raise SinkUnavailable("Elasticsearch", self._settings.url, f"{foreign[0]}: {foreign[1]}")
+        return found
+
+    def forget(self, batch: Batch) -> None:
+        """Drop the rejects of a batch once they are stored."""
+        try:
+            self._call(lambda: self._client.indices.delete(index=_rejects(batch)))
+        except NotFoundError:
+            return
+
+    def count(self) -> int:
+        """Documents in all daily indices, after a refresh."""
+        pattern = f"{self._settings.index_prefix}-*"
+        self._call(lambda: self._client.indices.refresh(index=pattern))
+        return int(self._call(lambda: self._client.count(index=pattern))["count"])
+
+    def indices(self) -> dict[str, int]:
+        """Daily index → documents."""
+        rows = self._call(lambda: self._client.cat.indices(index=f"{self._settings.index_prefix}-*", format="json", h="index,docs.count"))
+        return {r["index"]: int(r["docs.count"] or 0) for r in sorted(rows, key=lambda r: r["index"])}
+
+    def _read_rejects(self, index: str) -> DataFrame:
+        """The error handler stores the bulk lines it sent: the action, then the document."""
+        raw = self._spark.read.format("es").options(**self._address()).load(index)
+        error = F.coalesce(F.col("error.type"), F.col("error.code"))
+        sent = F.split("event.original", "\n")
+        status = F.create_map(*(F.lit(x) for pair in _DATA_ERRORS.items() for x in pair))[error]
+        return raw.select(
+            F.get_json_object(sent[1], "$.kafka_partition").cast("int").alias("kafka_partition"),
+            F.get_json_object(sent[1], "$.kafka_offset").cast("bigint").alias("kafka_offset"),
+            F.get_json_object(sent[0], "$.index._index").alias("es_index"),
+            status.alias("es_status"),
+            error.alias("es_error_type"),
+            F.col("error.message").alias("es_reason"),
+        ).dropDuplicates(["kafka_partition", "kafka_offset"])
+
+    def _connector(self, batch: Batch) -> dict[str, str]:
+        handler = "es.write.rest.error.handler.es"
+        return {
+            **self._address(),
+            "es.mapping.id": ID,
+            "es.mapping.version": VERSION,
+            "es.mapping.version.type": "external_gte",
+            "es.mapping.exclude": f"{DAY},{VERSION}",
+            "es.batch.size.entries": str(self._settings.batch_entries),
+            "es.batch.size.bytes": self._settings.batch_bytes,
+            "es.batch.write.refresh": "false",
+            "es.batch.write.retry.count": "5",
+            "es.batch.write.retry.wait": "2s",
+            "es.http.retries": "1",
+            "es.http.timeout": "1m",
+            "es.spark.dataframe.write.null": "false",
+            "es.write.rest.error.handlers": "es",
+            f"{handler}.client.resource": _rejects(batch),
+        }
+
+    def _address(self) -> dict[str, str]:
+        url = urlsplit(self._settings.url)
+        port = str(url.port or (443 if url.scheme == "https" else 9200))
+        address = {"es.nodes": url.hostname or "localhost", "es.port": port}
+        if url.scheme == "https":
+            address["es.net.ssl"] = "true"
+        if self._settings.username and self._settings.password:
+            address["es.net.http.auth.user"] = self._settings.username
+            address["es.net.http.auth.pass"] = self._settings.password.get_secret_value()
+        return address
+
+    def _call(self, request: Any) -> Any:
+        try:
+            return request()
+        except NotFoundError:
+            raise
+        except ApiError as error:
+            if error.status_code == 400:
+                raise
+            raise SinkUnavailable("Elasticsearch", self._settings.url, f"{error.status_code} {error.error}") from error
+        except TransportError as error:
+            raise SinkUnavailable("Elasticsearch", self._settings.url, str(error)) from error
+
+
+def _rejects(batch: Batch) -> str:
+    return f"{_REJECTS}-{batch.query_id}-{batch.batch_id}"
+
+
+def _reason(error: Py4JJavaError) -> str:
+    lines = [line.strip() for line in str(error.java_exception).splitlines() if "EsHadoop" in line or "Caused by" in line]
+    return (lines[-1] if lines else str(error.java_exception).splitlines()[0])[:300]

@@ -1,0 +1,97 @@
+"""One running copy per job: a lease file beside the checkpoint, renewed by a heartbeat.
+
+Works on every file system that a checkpoint can live on. A holder that died is recognised at once on the same host
+(its process is gone) and elsewhere after ``TTL_S`` without a heartbeat. Should two copies slip through on a file system
+without atomic creation, Delta's transaction ids and Spark's checkpoint log still keep the data right.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import psutil
+
+from pipelines.adapters.hadoop_fs import HadoopFiles
+from pipelines.errors import AlreadyRunning
+
+TTL_S = 30.0
+HEARTBEAT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a lease: the process, told apart from a later one with the same pid by its start time."""
+
+    token: str
+    host: str
+    pid: int
+    started_at: float
+    beat: int
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+class Lease:
+    """``with lease.held():`` keeps other copies out. Raises AlreadyRunning if one is alive."""
+
+    def __init__(self, files: HadoopFiles, uri: str, job: str) -> None:
+        self._files, self._uri, self._job = files, uri, job
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Take the lease, renew it in the background, give it back."""
+        mine = self._take()
+        done = threading.Event()
+        beat = threading.Thread(target=self._renew, args=(mine, done), name=f"lease-{self._job}", daemon=True)
+        beat.start()
+        try:
+            yield
+        finally:
+            done.set()
+            beat.join()
+            if (now := self._read()) is not None and now.token == mine.token:
+                self._files.delete(self._uri)
+
+    def _take(self) -> Holder:
+        me = psutil.Process()
+        mine = Holder(uuid.uuid4().hex, socket.gethostname(), me.pid, me.create_time(), 0)
+        while not self._files.write_text(self._uri, json.dumps(asdict(mine)), overwrite=False):
+            holder = self._read()
+            if holder is not None and self._is_alive(holder):
+                raise AlreadyRunning(self._job, str(holder), self._uri)
+            self._files.delete(self._uri)
+        return mine
+
+    def _is_alive(self, holder: Holder) -> bool:
+        if holder.host == socket.gethostname():
+            return psutil.pid_exists(holder.pid) and psutil.Process(holder.pid).create_time() == holder.started_at
+        deadline = time.monotonic() + TTL_S
+        while time.monotonic() < deadline:
+            time.sleep(1)
+            now = self._read()
+            if now is None or now != holder:
+                return now is not None
+        return False
+
+    def _renew(self, mine: Holder, done: threading.Event) -> None:
+        beat = 0
+        while not done.wait(HEARTBEAT_S):
+            beat += 1
+            renewed = Holder(mine.token, mine.host, mine.pid, mine.started_at, beat)
+            self._files.write_text(self._uri, json.dumps(asdict(renewed)), overwrite=True)
+
+    def _read(self) -> Holder | None:
+        if not self._files.exists(self._uri):
+            return None
+        try:
+            return Holder(**json.loads(self._files.read_text(self._uri)))
+        except (ValueError, TypeError):
+            return None  # half-written by a holder that died

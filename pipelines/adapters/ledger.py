@@ -1,0 +1,54 @@
+"""``sdp.ingest_ledger``: which offsets every batch took and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from delta.tables import DeltaTable
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from pipelines.adapters.tables import Tables
+from pipelines.records import LEDGER, Batch, LedgerEntry, OffsetRange
+
+_SCHEMA = """query STRING, query_id STRING, batch_id BIGINT, topic STRING, partition INT, from_offset BIGINT,
+    until_offset BIGINT, valid BIGINT, invalid BIGINT, gaps BIGINT, lost BIGINT, rule_set_fingerprint STRING,
+    committed_at TIMESTAMP, date DATE"""
+
+
+class Ledger:
+    """Append and query ledger rows."""
+
+    def __init__(self, spark: SparkSession, tables: Tables, database: str) -> None:
+        self._spark, self._tables, self._database = spark, tables, database
+
+    def append(self, batch: Batch, entries: Sequence[LedgerEntry]) -> None:
+        """Confirm a batch: one row per partition. Idempotent per (query id, batch)."""
+        now = datetime.now(UTC)
+        rows = [
+            (batch.query, batch.query_id, batch.batch_id, e.range.topic, e.range.partition, e.range.from_offset)
+            + (e.range.until_offset, e.valid, e.invalid, e.gaps, e.lost, e.rule_set_fingerprint, now, now.date())
+            for e in entries
+        ]
+        self._tables.append(LEDGER, self._spark.createDataFrame(rows, _SCHEMA).coalesce(1), batch)
+
+    def ranges(self, query_id: str, batch_id: int) -> list[OffsetRange]:
+        """The confirmed offsets of one batch; empty if it was never confirmed."""
+        found = self._tables.read(LEDGER).where((F.col("query_id") == query_id) & (F.col("batch_id") == batch_id))
+        rows = found.select("topic", "partition", "from_offset", "until_offset").collect()
+        return sorted(OffsetRange(*row) for row in rows)
+
+    def positions(self, query: str, topic: str) -> dict[int, int]:
+        """Partition → offset up to which a job has confirmed everything."""
+        found = self._tables.read(LEDGER).where((F.col("query") == query) & (F.col("topic") == topic))
+        rows = found.groupBy("partition").agg(F.max("until_offset").alias("until")).collect()
+        return {r["partition"]: r["until"] for r in rows}
+
+    def delete_from(self, query: str, topic: str, starts: dict[int, int]) -> None:
+        """Forget what a job confirmed behind ``starts``, which must be batch boundaries or the beginning."""
+        mine = (F.col("query") == query) & (F.col("topic") == topic)
+        behind = ~F.col("partition").isin(list(starts)) if starts else F.lit(True)
+        for partition, offset in starts.items():
+            behind = behind | ((F.col("partition") == partition) & (F.col("from_offset") >= offset))
+        DeltaTable.forName(self._spark, f"{self._database}.{LEDGER}").delete(mine & behind)

@@ -1,0 +1,65 @@
+"""Start or join the Spark session of a job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from pipelines.settings import Settings, under_spark_submit
+
+AVRO_STRING_LIMIT_BYTES = 16 * 1024 * 1024
+"""A record may claim a string of 2 GB in five bytes; Avro would allocate it. No Kafka message is near this limit."""
+
+_JAVA_OPTIONS = " ".join(
+    [
+        f"-Dorg.apache.avro.limits.string.maxLength={AVRO_STRING_LIMIT_BYTES}",
+        f"-Dorg.apache.avro.limits.bytes.maxLength={AVRO_STRING_LIMIT_BYTES}",
+        "-XX:+UseParallelGC",
+        "-Duser.timezone=UTC",
+    ]
+)
+
+REQUIRED_CONF = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.catalogImplementation": "hive",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.driver.extraJavaOptions": _JAVA_OPTIONS,
+    "spark.executor.extraJavaOptions": _JAVA_OPTIONS,
+}
+"""What correctness rests on; ``spark-submit.sh`` passes the same."""
+
+TUNING_CONF = {
+    "spark.sql.inMemoryColumnarStorage.compressed": "false",
+    "spark.sql.maxConcurrentOutputFileWriters": "24",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.sql.streaming.metricsEnabled": "false",
+    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.ui.enabled": "false",
+    "spark.log.level": "WARN",
+}
+"""What speed rests on; measured in docs/benchmarks.md. ``spark.conf`` of the settings wins."""
+
+
+def session(settings: Settings, app: str, jars: Callable[[], Sequence[Path]]) -> SparkSession:
+    """The one Spark session of this process, with Delta and the Hive metastore.
+
+    ``jars``: where our jars are, asked only if ``spark-submit`` did not bring them.
+    """
+    builder = SparkSession.builder.appName(app)
+    for key, value in {**TUNING_CONF, **settings.spark.conf, **REQUIRED_CONF, **_addresses(settings)}.items():
+        builder = builder.config(key, value)
+    if not under_spark_submit():
+        builder = builder.master(settings.spark.master).config("spark.driver.memory", settings.spark.driver_memory)
+        builder = builder.config("spark.jars", ",".join(map(str, jars())))
+    return builder.getOrCreate()
+
+
+def _addresses(settings: Settings) -> dict[str, str]:
+    return {
+        "spark.hadoop.hive.metastore.uris": settings.metastore.uri,
+        "spark.sql.warehouse.dir": settings.warehouse_uri,
+    }

@@ -1,0 +1,128 @@
+"""Settings → wired flows; the only place that names adapters."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from pyspark.sql import DataFrame, SparkSession
+
+from pipelines.adapters.checkpoint import Checkpoint
+from pipelines.adapters.elastic import Elastic
+from pipelines.adapters.hadoop_fs import HadoopFiles
+from pipelines.adapters.lease import Lease
+from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.registry import Registry
+from pipelines.adapters.schemas import RegisteredSchemas
+from pipelines.adapters.spark import session
+from pipelines.adapters.stream import KafkaBroker, KafkaStream
+from pipelines.adapters.tables import Tables
+from pipelines.contracts import avro
+from pipelines.contracts.rule_file import load_rules
+from pipelines.contracts.writer import LogSchema
+from pipelines.flows.balance import Balance
+from pipelines.flows.index import IndexBatch
+from pipelines.flows.ingest import IngestBatch
+from pipelines.flows.job import Job
+from pipelines.flows.ports import Steps
+from pipelines.flows.position import Position
+from pipelines.monitoring.logs import BatchLog
+from pipelines.records import ES_INVALID, INVALID, VALID, Batch, OffsetRange
+from pipelines.settings import JobSettings, Settings
+from stack import dist
+
+INGEST, INDEX = "ingest", "index"
+
+
+def job(name: str, settings: Settings, spark: SparkSession | None = None, on_step: Steps | None = None) -> Job:
+    """Wire the job ``ingest`` or ``index``. ``on_step`` is told every step beside the log."""
+    spark = spark or spark_session(settings, f"sdp-{name}")
+    wiring = _Wiring(name, settings, spark, on_step)
+    return wiring.ingest() if name == INGEST else wiring.index()
+
+
+def spark_session(settings: Settings, app: str) -> SparkSession:
+    """The Spark session of this process."""
+    return session(settings, app, lambda: dist.jars(settings, "spark"))
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """SIGTERM and SIGINT let the running batch finish, then the job stops. A second Ctrl-C stops at once."""
+
+    def request(number: int, frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, request)
+
+
+class _Wiring:
+    """The parts that both jobs share, and what differs."""
+
+    def __init__(self, name: str, settings: Settings, spark: SparkSession, on_step: Steps | None) -> None:
+        self.name, self.settings, self.spark = name, settings, spark
+        self.log = BatchLog(name)
+        self.on_step = _both(self.log.step, on_step)
+        self.tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
+        self.ledger = Ledger(spark, self.tables, settings.metastore.database)
+        self.broker = KafkaBroker(spark, settings.kafka)
+        reader = LogSchema(avro.load(settings.registry.subject).text)
+        self.rules = load_rules(settings.rules_path, reader.kinds)
+        self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, reader)
+
+    def ingest(self) -> Job:
+        def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
+            balance = Balance(self.broker, self.rules.fingerprint, accepted)
+            take = IngestBatch(self.schemas, self.rules, self.tables, self.ledger, balance, self.on_step)
+            take(records, batch)
+
+        return self._job(work, self.settings.ingest, (VALID, INVALID))
+
+    def index(self) -> Job:
+        store = Elastic(self.spark, self.settings.elasticsearch)
+
+        def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
+            balance = Balance(self.broker, self.rules.fingerprint, accepted)
+            take = IndexBatch(self.schemas, self.rules, store, self.tables, self.ledger, balance, self.on_step)
+            take(records, batch)
+
+        return self._job(work, self.settings.index, (ES_INVALID,))
+
+    def _job(
+        self,
+        work: Callable[[DataFrame, Batch, Sequence[OffsetRange]], None],
+        timing: JobSettings,
+        written: Sequence[str],
+    ) -> Job:
+        files = HadoopFiles(self.spark)
+        place = f"{self.settings.checkpoints_uri}/{self.name}"
+        journal = Checkpoint(files, place)
+        topic = self.settings.kafka.topic
+        return Job(
+            name=self.name,
+            topic=topic,
+            work=work,
+            stream=KafkaStream(self.spark, self.settings.kafka, timing.max_offsets_per_trigger),
+            journal=journal,
+            ledger=self.ledger,
+            tables=self.tables,
+            position=Position(self.name, topic, journal, self.ledger, self.tables, self.broker, written),
+            lease=Lease(files, f"{place}.lease", self.name),
+            on_step=self.on_step,
+            on_retry=self.log.retry,
+            trigger_s=timing.trigger_s,
+            retry_for_s=timing.retry_for_s,
+        )
+
+
+def _both(first: Steps, second: Steps | None) -> Steps:
+    def tell(step: str, batch: Batch) -> None:
+        first(step, batch)
+        if second is not None:
+            second(step, batch)
+
+    return tell

@@ -1,0 +1,61 @@
+"""``sdp run``: start a streaming job."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pipelines.cli.options import Env, Set, load
+
+
+class JobName(StrEnum):
+    """The jobs there are."""
+
+    INGEST = "ingest"
+    INDEX = "index"
+
+
+class Start(StrEnum):
+    """Where a recovery begins."""
+
+    LEDGER = "ledger"
+    EARLIEST = "earliest"
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``sdp``."""
+    app.command("run")(run)
+
+
+def run(
+    job: Annotated[JobName, typer.Argument(help="ingest: Kafka to Delta tables. index: Kafka to Elasticsearch.")],
+    once: Annotated[bool, typer.Option("--once", help="Drain what is there, then stop.")] = False,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="After a lost checkpoint: start a new query where the ledger ends.")
+    ] = False,
+    start: Annotated[
+        Start, typer.Option("--from", help="With --recover: earliest replays everything that Kafka still has.")
+    ] = Start.LEDGER,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Record offsets that retention deleted as lost, and go on.")
+    ] = False,
+    pretty: Annotated[bool, typer.Option("--pretty", help="Logs for a person instead of JSON.")] = False,
+    env: Env = None,
+    overrides: Set = None,
+) -> None:
+    """Run a job until it is stopped: now, then every ingest.trigger_s or index.trigger_s seconds.
+
+    Example: sdp run ingest --once --set ingest.max_offsets_per_trigger=200000
+
+    SIGTERM and Ctrl-C finish the running batch first. Exit codes: 1 the data does not add up or was lost, 2 wrong use or
+    a lost checkpoint, 3 infrastructure unavailable for longer than retry_for_s.
+    """
+    from pipelines import bootstrap  # pyspark takes a second to import; --help should not
+    from pipelines.monitoring import logs
+
+    logs.configure(pretty=pretty)
+    flow = bootstrap.job(job.value, load(env, overrides))
+    bootstrap.stop_on_signals(flow.stop)
+    flow.run(once=once, recover=start.value if recover else None, accept_loss=accept_loss)

@@ -1,0 +1,170 @@
+"""Strict walk over one Avro body: finds the first byte that breaks the encoding, and the field it belongs to.
+
+Limits are those of the Java reader, which Spark uses: an int has at most 5 bytes, a long 10, a length is never negative
+nor larger than what is left. Nothing is allocated by a length that the body merely claims.
+Source: avro.apache.org, specification 1.11, "Binary encoding".
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pipelines.records import Severity, Violation
+
+
+class DecodeProblem(StrEnum):
+    """Why a body is not exactly one record of the writer's schema; the violation's code (the stream's codes, too)."""
+
+    TRUNCATED = "truncated_avro"
+    TRAILING_BYTES = "trailing_bytes"
+    INVALID_UTF8 = "invalid_utf8"
+    CORRUPT = "corrupt_avro"
+    INCOMPATIBLE_SCHEMA = "incompatible_schema"
+
+
+MAX_DEPTH = 64
+"""Nesting of values; deeper bodies are corrupt (a recursive schema could exhaust the stack)."""
+
+MAX_PLAUSIBLE_LENGTH = 64 * 1024 * 1024
+"""Bytes. A string that claims more than any message may hold was never sent whole: its length is wrong, not its end."""
+
+_INT_BYTES, _LONG_BYTES = 5, 10
+_FIXED_WIDTH = {"float": 4, "double": 8, "boolean": 1}
+
+
+def find_problem(schema: Any, body: bytes) -> Violation | None:
+    """The first problem of ``body`` under a parsed fastavro ``schema``, or None when it is exactly one value."""
+    walk = _Walk(body)
+    try:
+        walk.value(schema, 0)
+    except _Broken as broken:
+        return Violation(broken.code, walk.field, f"{walk.where()}{broken.message}", Severity.CRITICAL)
+    left = len(body) - walk.at
+    if left:
+        message = f"{left} bytes are left after the record, which ends at byte {walk.at}"
+        return Violation(DecodeProblem.TRAILING_BYTES, None, message, Severity.CRITICAL)
+    return None
+
+
+class _Broken(Exception):
+    def __init__(self, code: DecodeProblem, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+class _Walk:
+    """A position in the body and the top-level field it is in."""
+
+    def __init__(self, body: bytes) -> None:
+        self.body, self.at, self.start = body, 0, 0
+        self.field: str | None = None
+        self.named: dict[str, Any] = {}
+
+    def where(self) -> str:
+        return f"field {self.field}, byte {self.start}: " if self.field else f"byte {self.start}: "
+
+    def value(self, schema: Any, depth: int) -> None:
+        self.start = self.at
+        if depth > MAX_DEPTH:
+            raise _Broken(DecodeProblem.CORRUPT, f"nested deeper than {MAX_DEPTH}")
+        if isinstance(schema, list):
+            return self.value(schema[self.branch(len(schema))], depth + 1)
+        kind = schema["type"] if isinstance(schema, dict) else schema
+        if kind in self.named:
+            return self.value(self.named[kind], depth + 1)
+        if isinstance(kind, (dict, list)):
+            return self.value(kind, depth + 1)
+        if isinstance(schema, dict) and "name" in schema:
+            self.named[schema["name"]] = schema
+        self.typed(kind, schema, depth)
+
+    def typed(self, kind: str, schema: Any, depth: int) -> None:
+        match kind:
+            case "null":
+                pass
+            case "int":
+                self.varint(_INT_BYTES)
+            case "long":
+                self.varint(_LONG_BYTES)
+            case "string":
+                self.text()
+            case "bytes":
+                self.skip(self.length())
+            case "fixed":
+                self.skip(schema["size"])
+            case "enum":
+                self.branch(len(schema["symbols"]))
+            case "record" | "error":
+                self.record(schema, depth)
+            case "array" | "map":
+                self.blocks(schema, depth)
+            case _:
+                self.skip(_FIXED_WIDTH[kind])
+
+    def record(self, schema: Any, depth: int) -> None:
+        for field in schema["fields"]:
+            if depth == 0:
+                self.field = field["name"]
+            self.value(field["type"], depth + 1)
+
+    def blocks(self, schema: Any, depth: int) -> None:
+        while count := self.varint(_LONG_BYTES):
+            if count < 0:
+                count, _ = -count, self.varint(_LONG_BYTES)
+            if count > len(self.body) - self.at:
+                raise _Broken(DecodeProblem.CORRUPT, f"claims {count} items, more than bytes are left")
+            for _ in range(count):
+                if schema["type"] == "map":
+                    self.text()
+                self.value(schema["values" if schema["type"] == "map" else "items"], depth + 1)
+
+    def branch(self, choices: int) -> int:
+        index = self.varint(_INT_BYTES)
+        if not 0 <= index < choices:
+            raise _Broken(DecodeProblem.CORRUPT, f"index {index} of {choices} choices")
+        return index
+
+    def text(self) -> None:
+        length = self.length()
+        begin = self.at
+        self.skip(length)
+        try:
+            self.body[begin : self.at].decode("utf-8")
+        except UnicodeDecodeError as error:
+            message = f"not UTF-8 at byte {begin + error.start}: {error.reason}"
+            raise _Broken(DecodeProblem.INVALID_UTF8, message) from None
+
+    def length(self) -> int:
+        length = self.varint(_LONG_BYTES)
+        left = len(self.body) - self.at
+        if length < 0:
+            raise _Broken(DecodeProblem.CORRUPT, f"a length of {length}")
+        if length > left:
+            is_cut_off = length <= MAX_PLAUSIBLE_LENGTH
+            code = DecodeProblem.TRUNCATED if is_cut_off else DecodeProblem.CORRUPT
+            raise _Broken(code, f"claims {length} bytes, {left} are left")
+        return length
+
+    def skip(self, length: int) -> None:
+        left = len(self.body) - self.at
+        if length > left:
+            raise _Broken(DecodeProblem.TRUNCATED, f"needs {length} bytes, {left} are left")
+        self.at += length
+
+    def varint(self, max_bytes: int) -> int:
+        """A zig-zag integer of at most ``max_bytes`` bytes, within the range of its type."""
+        raw = 0
+        for index in range(max_bytes):
+            if self.at >= len(self.body):
+                raise _Broken(DecodeProblem.TRUNCATED, "the body ends inside a number")
+            byte = self.body[self.at]
+            self.at += 1
+            raw |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80:
+                break
+        else:
+            raise _Broken(DecodeProblem.CORRUPT, f"a number of more than {max_bytes} bytes")
+        if raw >> (32 if max_bytes == _INT_BYTES else 64):
+            raise _Broken(DecodeProblem.CORRUPT, "a number outside the range of its type")
+        return (raw >> 1) ^ -(raw & 1)

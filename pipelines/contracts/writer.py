@@ -1,0 +1,73 @@
+"""A subject's schemas as the stream needs them: writer schemas by id, and the reader schema all of them end in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pipelines.contracts.rules import NUMBER, TEXT
+from pipelines.errors import InvalidSetting
+
+_NUMBERS = {"int", "long", "float", "double"}
+_TEXTS = {"string", "enum"}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a flat Avro record. ``type``: the Avro primitive; ``null_branch``: position of null in its union."""
+
+    name: str
+    type: str
+    null_branch: int | None
+    default: Any
+    aliases: tuple[str, ...]
+
+    @property
+    def nullable(self) -> bool:
+        return self.null_branch is not None
+
+    @property
+    def kind(self) -> str | None:
+        """``number``, ``text`` or None: what business rules may say of the field."""
+        return NUMBER if self.type in _NUMBERS else TEXT if self.type in _TEXTS else None
+
+
+@dataclass(frozen=True)
+class LogSchema:
+    """One version of a flat Avro record schema."""
+
+    text: str
+
+    @cached_property
+    def fields(self) -> tuple[Field, ...]:
+        """Fields in writing order. Raises InvalidSetting for a schema that is not a flat record."""
+        schema = json.loads(self.text)
+        if schema.get("type") != "record":
+            raise InvalidSetting(f"schema {schema.get('name', '?')}: a log schema is an Avro record")
+        return tuple(_field(raw) for raw in schema["fields"])
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """Field name → ``number`` or ``text``, for the rule file."""
+        return {f.name: f.kind for f in self.fields if f.kind is not None}
+
+
+@dataclass(frozen=True)
+class SchemaSet:
+    """All that is needed to decode a batch: writer schemas by registry id, read against ``reader`` (law 6)."""
+
+    reader: LogSchema
+    writers: Mapping[int, LogSchema]
+
+
+def _field(raw: Mapping[str, Any]) -> Field:
+    branches = raw["type"] if isinstance(raw["type"], list) else [raw["type"]]
+    kinds = [b["type"] if isinstance(b, dict) else b for b in branches]
+    values = [k for k in kinds if k != "null"]
+    if len(values) != 1 or len(kinds) > 2 or values[0] in {"record", "array", "map", "fixed"}:
+        raise InvalidSetting(f"field {raw['name']}: a log field is a primitive or an optional primitive, not {raw['type']}")
+    null_branch = kinds.index("null") if "null" in kinds else None
+    return Field(raw["name"], values[0], null_branch, raw.get("default"), tuple(raw.get("aliases", ())))

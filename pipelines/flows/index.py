@@ -1,0 +1,77 @@
+"""Kafka → Elasticsearch, and what it or the rules refuse → ``api6_es_invalid`` → ledger: the story of one batch."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from pyspark.sql import DataFrame
+
+from pipelines.contracts.rules import RuleSet
+from pipelines.errors import NotConserved
+from pipelines.flows.balance import Balance
+from pipelines.flows.caching import keep
+from pipelines.flows.ports import LedgerStore, SchemaSource, Steps, TableStore
+from pipelines.ingest.account import move_to_invalid, per_partition, tally
+from pipelines.ingest.documents import documents, refused_by_rules, rejected
+from pipelines.ingest.duplicates import losers, suspects
+from pipelines.ingest.judge import judge
+from pipelines.ingest.route import Routed, Stamp, route
+from pipelines.records import ES_INVALID, Batch, LedgerEntry
+
+
+class DocumentStore(Protocol):
+    """Elasticsearch."""
+
+    def prepare(self) -> None: ...
+    def write(self, docs: DataFrame, batch: Batch) -> None: ...
+    def rejects(self, batch: Batch) -> DataFrame | None: ...
+    def forget(self, batch: Batch) -> None: ...
+
+
+@dataclass(frozen=True)
+class IndexBatch:
+    """Takes one micro-batch to Elasticsearch. Safe to repeat after a kill at any point: documents replace themselves."""
+
+    schemas: SchemaSource
+    rules: RuleSet
+    store: DocumentStore
+    tables: TableStore
+    ledger: LedgerStore
+    balance: Balance
+    on_step: Steps
+
+    def __call__(self, records: DataFrame, batch: Batch) -> None:
+        """Judge, send the valid documents, collect what was refused, balance, write the ledger."""
+        stamp = Stamp(batch.batch_id, datetime.now(UTC), self.rules)
+        with ExitStack() as cache:
+            judged = keep(records.transform(judge(self.schemas.current(), self.rules)), cache)
+            counted = tally(judged)
+            self.on_step("judged", batch)
+            hashes = keep(suspects(judged, None), cache)
+            duplicates = keep(losers(judged, None, hashes), cache) if hashes.count() else None
+            routed = route(judged, duplicates, stamp)
+            self.store.prepare()
+            self.store.write(documents(routed.valid), batch)
+            self.on_step("documents_written", batch)
+            rejects = self.store.rejects(batch)
+            counts = move_to_invalid(counted.counts, per_partition(duplicates), per_partition(rejects))
+            entries = self.balance.entries(batch, counts)
+            self.tables.append(ES_INVALID, self._refused(judged, routed, rejects, stamp), batch)
+            self.on_step("invalid_written", batch)
+        self._confirm(batch, entries)
+
+    def _refused(self, judged: DataFrame, routed: Routed, rejects: DataFrame | None, stamp: Stamp) -> DataFrame:
+        by_rules = refused_by_rules(routed.invalid)
+        return by_rules if rejects is None else by_rules.unionByName(rejected(judged, rejects, stamp))
+
+    def _confirm(self, batch: Batch, entries: list[LedgerEntry]) -> None:
+        """Count what the table really took, then write the ledger: from here on the batch is done."""
+        expected, held = sum(e.invalid for e in entries), self.tables.committed(ES_INVALID, batch)
+        if held != expected:
+            raise NotConserved(batch.query, batch.batch_id, [f"{ES_INVALID} holds {held} rows, expected {expected}"])
+        self.ledger.append(batch, entries)
+        self.on_step("ledger_written", batch)
+        self.store.forget(batch)

@@ -1,0 +1,157 @@
+"""The life of a job: take the lease, check where it stands, drain on schedule, retry what can be retried, stop cleanly."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import AnalysisException, StreamingQueryException
+from pyspark.sql import DataFrame
+from pyspark.sql.streaming import StreamingQuery
+from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event, wait_exponential_jitter
+
+from pipelines.errors import SdpError, SinkUnavailable
+from pipelines.flows.ports import Journal, LeaseHolder, LedgerStore, Steps, TableStore
+from pipelines.flows.position import Position
+from pipelines.records import Batch, OffsetRange
+
+T = TypeVar("T")
+
+LONGEST_PAUSE_S = 60.0
+
+
+class Stream(Protocol):
+    """The source: starts a drain in the background."""
+
+    def start(
+        self,
+        checkpoint: str,
+        handle: Callable[[DataFrame, int], None],
+        starts: Mapping[int, int] | None = None,
+        *,
+        tolerate_loss: bool = False,
+    ) -> StreamingQuery: ...
+
+
+class StopRequested(Exception):
+    """Raised at the start of a batch once somebody asked the job to stop; the batch is not begun."""
+
+
+@dataclass
+class Job:
+    """One streaming job. ``work`` takes one batch to its sinks and may be repeated at any time."""
+
+    name: str
+    topic: str
+    work: Callable[[DataFrame, Batch, Sequence[OffsetRange]], None]
+    stream: Stream
+    journal: Journal
+    ledger: LedgerStore
+    tables: TableStore
+    position: Position
+    lease: LeaseHolder
+    on_step: Steps
+    on_retry: Callable[[BaseException | None, float], None]
+    trigger_s: float
+    retry_for_s: float
+    stop: threading.Event = field(default_factory=threading.Event)
+    _failure: BaseException | None = field(default=None, init=False)
+    _failing_since: float | None = field(default=None, init=False)
+    _accepted: Sequence[OffsetRange] = field(default=(), init=False)
+    _may_be_replay: bool = field(default=True, init=False)
+
+    def run(self, *, once: bool = False, recover: str | None = None, accept_loss: bool = False) -> None:
+        """Drain now, then every ``trigger_s`` until ``stop`` is set; ``once`` drains a single time.
+
+        ``recover``: ``ledger`` or ``earliest``, see Position.recover. Raises CheckpointLost, AlreadyRunning,
+        OffsetsLost, NotConserved, and Unavailable once ``retry_for_s`` is over.
+        """
+        with self.lease.held():
+            self._retrying(self.tables.create_missing)
+            starts = self._retrying(lambda: self.position.recover(recover) if recover else self.position.check())
+            self._accepted = self._retrying(lambda: self.position.losses(starts, accept=accept_loss))
+            while not self.stop.is_set():
+                began = time.monotonic()
+                self._retrying(lambda: self._drain(starts))
+                self._accepted = ()
+                if once:
+                    return
+                self.stop.wait(max(0.0, self.trigger_s - (time.monotonic() - began)))
+
+    def _drain(self, starts: Mapping[int, int] | None) -> None:
+        """Run one query from the checkpoint to the end of the topic as it is now."""
+        self._failure, self._may_be_replay = None, True
+        fresh = starts if self.journal.query_id() is None else None
+        query = self.stream.start(self.journal.uri, self._handle, fresh, tolerate_loss=bool(self._accepted))
+        try:
+            query.awaitTermination()
+        except StreamingQueryException:
+            if isinstance(self._failure, StopRequested):
+                return
+            if self._failure is not None:
+                raise self._failure from None
+            self.position.losses(starts, accept=False)
+            raise
+        finally:
+            query.stop()
+
+    def _handle(self, records: DataFrame, batch_id: int) -> None:
+        try:
+            self._one_batch(records, batch_id)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _one_batch(self, records: DataFrame, batch_id: int) -> None:
+        if self.stop.is_set():
+            raise StopRequested
+        query_id = self.journal.query_id()
+        assert query_id is not None, "Spark writes the id before the first batch"
+        batch = Batch(self.name, query_id, batch_id, tuple(self.journal.ranges(batch_id, self.topic)))
+        self.on_step("started", batch)
+        if not (self._may_be_replay and self.position.is_confirmed(batch)):
+            self.work(records, batch, self._accepted)
+        self._may_be_replay = False
+        self._failing_since = None
+        self.on_step("done", batch)
+
+    def _retrying(self, call: Callable[[], T]) -> T:
+        retrying = Retrying(
+            retry=retry_if_exception(_may_pass),
+            stop=self._gives_up,
+            wait=wait_exponential_jitter(initial=1.0, max=LONGEST_PAUSE_S),
+            sleep=sleep_using_event(self.stop),
+            before_sleep=self._note_retry,
+            reraise=True,
+        )
+        try:
+            return retrying(call)
+        except (StreamingQueryException, Py4JJavaError) as error:
+            raise SinkUnavailable("a server that the job needs", self.journal.uri, _cause(error)) from error
+
+    def _gives_up(self, state: RetryCallState) -> bool:
+        now = time.monotonic()
+        if self._failing_since is None:
+            self._failing_since = now
+        return self.stop.is_set() or now - self._failing_since > self.retry_for_s
+
+    def _note_retry(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        self.on_retry(error, pause)
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether a retry may help: trouble of infrastructure does, wrong data and our own mistakes do not."""
+    if isinstance(error, SdpError):
+        return error.retriable
+    return isinstance(error, StreamingQueryException | Py4JJavaError) and not isinstance(error, AnalysisException)
+
+
+def _cause(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if "Exception" in line or "Error" in line]
+    return lines[-1][:300] if lines else str(error)[:300]

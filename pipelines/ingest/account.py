@@ -1,0 +1,63 @@
+"""Conservation (law 2): every offset of a batch is valid, invalid, a known gap, or lost with the operator's word."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.records import OffsetRange, PartitionCount
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """One pass over a judged batch: rows per partition, and the event hours (date, hour) its valid rows touch."""
+
+    counts: tuple[PartitionCount, ...]
+    hours: tuple[tuple[str, int], ...]
+
+
+def tally(judged: DataFrame) -> Tally:
+    """Count a judged batch. Collects one row per partition and hour, which the rules' time window bounds."""
+    event = F.timestamp_millis("timestamp")
+    by = judged.groupBy(
+        "kafka_partition",
+        "is_valid",
+        F.when(F.col("is_valid"), F.date_format(F.date_trunc("hour", event), "yyyy-MM-dd HH")).alias("event_hour"),
+    )
+    rows = by.count().collect()
+    hours = sorted({r["event_hour"] for r in rows if r["event_hour"]})
+    partitions = sorted({r["kafka_partition"] for r in rows})
+    counts = tuple(PartitionCount(p, _sum(rows, p, True), _sum(rows, p, False)) for p in partitions)
+    return Tally(counts, tuple((h[:10], int(h[11:])) for h in hours))
+
+
+def per_partition(rows: DataFrame | None) -> dict[int, int]:
+    """Rows per Kafka partition; nothing for None."""
+    if rows is None:
+        return {}
+    return {r["kafka_partition"]: r["count"] for r in rows.groupBy("kafka_partition").count().collect()}
+
+
+def move_to_invalid(counts: Iterable[PartitionCount], *moved: Mapping[int, int]) -> tuple[PartitionCount, ...]:
+    """Count rows that were valid by the rules as invalid. ``moved``: partition → number, one mapping per reason."""
+
+    def corrected(c: PartitionCount) -> PartitionCount:
+        n = sum(m.get(c.partition, 0) for m in moved)
+        return PartitionCount(c.partition, c.valid - n, c.invalid + n)
+
+    return tuple(map(corrected, counts))
+
+
+def missing(ranges: Sequence[OffsetRange], counts: Iterable[PartitionCount]) -> dict[int, int]:
+    """Partition → offsets of the batch that gave no row; negative where there are more rows than offsets."""
+    seen = {c.partition: c.valid + c.invalid for c in counts}
+    left = {r.partition: len(r) - seen.pop(r.partition, 0) for r in ranges}
+    left.update({p: -n for p, n in seen.items()})
+    return {p: n for p, n in left.items() if n}
+
+
+def _sum(rows: Sequence[Mapping[str, int]], partition: int, is_valid: bool) -> int:
+    return sum(r["count"] for r in rows if r["kafka_partition"] == partition and r["is_valid"] == is_valid)

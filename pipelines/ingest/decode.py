@@ -1,0 +1,164 @@
+"""Kafka value → ten typed fields, by the schema id that the writer put in front (laws 6 and 9).
+
+``from_avro`` alone turns a bad value into a row of nulls and ignores left-over bytes. So the header is compared
+byte by byte first, and the length that the decoded record must have is computed and held against the length it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.avro.functions import from_avro
+
+from pipelines.contracts.writer import Field, LogSchema, SchemaSet
+
+HEADER_BYTES = 5
+MAGIC = 0
+_PADDING_BYTES = 4096
+_SPARK_TYPES = {"int": "int", "long": "bigint", "float": "float", "double": "double", "boolean": "boolean"}
+_VARINT_LIMITS = [(1 << (7 * k - 1), k) for k in range(1, 10)]
+
+
+def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
+    """Add ``schema_id`` (int), ``log`` (struct of the reader's fields, null if undecodable) and ``problem``.
+
+    In: ``value`` binary and whatever else. ``problem`` is null or a struct<stage, code, message> that names the cause.
+    """
+
+    def transform(frame: DataFrame) -> DataFrame:
+        read = frame.select("*", F.substring("value", 1, HEADER_BYTES).alias("_header"))
+        for schema_id, writer in schemas.writers.items():
+            read = read.withColumn(_written(schema_id), _when_written_by(schema_id, _avro(F.col("value"), writer)))
+        read = read.withColumn("_spare", _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w)))
+        read = read.withColumn("log", F.when(F.col("_spare") == 0, _per_writer(schemas, _to_reader(schemas.reader))))
+        read = read.withColumn("schema_id", _schema_id(schemas))
+        read = read.withColumn("problem", F.when(F.col("log").isNull(), _problem(schemas)))
+        return read.drop("_header", "_spare", *(_written(i) for i in schemas.writers))
+
+    return transform
+
+
+def _written(schema_id: int) -> str:
+    return f"_written_{schema_id}"
+
+
+def _header_of(schema_id: int) -> Column:
+    return F.expr(f"X'{MAGIC:02X}{schema_id:08X}'")
+
+
+def _when_written_by(schema_id: int, then: Column) -> Column:
+    return F.when(F.col("_header") == _header_of(schema_id), then)
+
+
+def _avro(value: Column, writer: LogSchema) -> Column:
+    body = F.substring(value, HEADER_BYTES + 1, 2**31 - 1)
+    return from_avro(body, writer.text, {"mode": "PERMISSIVE"})
+
+
+def _per_writer(schemas: SchemaSet, make: Callable[[int, LogSchema], Column]) -> Column:
+    """``make`` of the one writer whose header the value carries, null for any other value."""
+    cases = [_when_written_by(i, make(i, w)) for i, w in schemas.writers.items()]
+    return F.coalesce(*cases) if cases else F.lit(None)
+
+
+def _body_bytes() -> Column:
+    return F.octet_length("value") - HEADER_BYTES
+
+
+def _encoded_bytes(column: str, writer: LogSchema) -> Column:
+    """Bytes that Avro needs for the decoded record; null where decoding failed."""
+    sizes = [_field_bytes(F.col(column)[f.name], f) for f in writer.fields]
+    return F.when(_is_decoded(F.col(column), writer), reduce(Column.__add__, sizes))
+
+
+def _is_decoded(record: Column, writer: LogSchema) -> Column:
+    """``from_avro`` marks a failure by nulls everywhere, so one required field tells; without one the length does."""
+    required = next((f.name for f in writer.fields if not f.nullable), None)
+    return record.isNotNull() if required is None else record[required].isNotNull()
+
+
+def _field_bytes(value: Column, field: Field) -> Column:
+    size = {
+        "int": _varint_bytes,
+        "long": _varint_bytes,
+        "string": _text_bytes,
+        "bytes": _text_bytes,
+        "float": lambda _: F.lit(4),
+        "double": lambda _: F.lit(8),
+        "boolean": lambda _: F.lit(1),
+    }.get(field.type, lambda _: F.lit(1))(value)
+    return F.when(value.isNull(), 1).otherwise(size + 1) if field.nullable else size
+
+
+def _varint_bytes(value: Column) -> Column:
+    """Length of a zigzag varint: k bytes hold -2^(7k-1) … 2^(7k-1)-1."""
+    out = F.lit(10)
+    for limit, length in reversed(_VARINT_LIMITS):
+        out = F.when((value < limit) & (value >= -limit), length).otherwise(out)
+    return out
+
+
+def _text_bytes(value: Column) -> Column:
+    length = F.octet_length(value)
+    return length + F.when(length < 64, 1).when(length < 8192, 2).when(length < 1048576, 3).otherwise(4)
+
+
+def _to_reader(reader: LogSchema) -> Callable[[int, LogSchema], Column]:
+    """Resolve a writer's record to the reader's fields: by name or alias, with promotion and defaults."""
+
+    def project(schema_id: int, writer: LogSchema) -> Column:
+        names = {f.name for f in writer.fields}
+
+        def pick(field: Field) -> Column:
+            source = next((n for n in (field.name, *field.aliases) if n in names), None)
+            value = F.lit(field.default) if source is None else F.col(_written(schema_id))[source]
+            return value.cast(_SPARK_TYPES.get(field.type, "binary" if field.type == "bytes" else "string"))
+
+        return F.struct(*(pick(f).alias(f.name) for f in reader.fields))
+
+    return project
+
+
+def _schema_id(schemas: SchemaSet) -> Column:
+    """The id in the header: a literal for known writers, computed only for the others, null without a header."""
+    has_header = (F.octet_length("_header") == HEADER_BYTES) & (F.substring("_header", 1, 1) == F.expr("X'00'"))
+    computed = F.conv(F.hex(F.substring("_header", 2, 4)), 16, 10).cast("bigint")
+    known = [_when_written_by(i, F.lit(i).cast("bigint")) for i in schemas.writers]
+    return F.coalesce(*known, F.when(has_header, computed))
+
+
+def _problem(schemas: SchemaSet) -> Column:
+    """What is wrong with a value that gave no record; evaluated for bad rows only."""
+    size, first = F.octet_length("value"), F.hex(F.substring("value", 1, 1))
+    is_known = F.col("_header").isin([_header_of(i) for i in schemas.writers]) if schemas.writers else F.lit(False)
+    return (
+        F.when(F.col("value").isNull(), _fault("wire", "null_value", "the Kafka value is null"))
+        .when(size == 0, _fault("wire", "empty_value", "the Kafka value has no bytes"))
+        .when(
+            first.isin("7B", "5B"),
+            _fault("wire", "json_instead_of_avro", "the value is plain JSON; expected magic byte 00, schema id, Avro"),
+        )
+        .when(first != "00", _fault("wire", "wrong_magic_byte", "the first byte is ", first, "; expected 00"))
+        .when(size < HEADER_BYTES, _fault("wire", "short_header", "the value has ", size, " of 5 header bytes"))
+        .when(~is_known, _fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not in the registry"))
+        .when(
+            F.col("_spare").isNotNull(),
+            _fault("decode", "trailing_bytes", F.col("_spare"), " bytes are left over after the record"),
+        )
+        .when(_decodes_when_padded(schemas), _fault("decode", "truncated_avro", "the bytes end before the record does"))
+        .otherwise(_fault("decode", "corrupt_avro", "the bytes are no record of schema ", F.col("schema_id")))
+    )
+
+
+def _decodes_when_padded(schemas: SchemaSet) -> Column:
+    """Whether zeros behind the value make it decodable: then it was cut off, not scrambled."""
+    padded = F.concat("value", F.unhex(F.lit("00" * _PADDING_BYTES)))
+    return _per_writer(schemas, lambda _, w: _is_decoded(_avro(padded, w), w))
+
+
+def _fault(stage: str, code: str, *message: str | Column) -> Column:
+    text = F.concat(*(part.cast("string") if isinstance(part, Column) else F.lit(part) for part in message))
+    return F.struct(F.lit(stage).alias("stage"), F.lit(code).alias("code"), text.alias("message"))

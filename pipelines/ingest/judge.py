@@ -1,0 +1,38 @@
+"""Kafka rows → judged rows: the one path that both jobs share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.contracts.rules import RuleSet
+from pipelines.contracts.writer import SchemaSet
+from pipelines.ingest.decode import decode
+from pipelines.ingest.validate import validate
+from pipelines.records import LOG_FIELDS
+
+_KAFKA = {"topic": "kafka_topic", "partition": "kafka_partition", "offset": "kafka_offset", "timestamp": "kafka_timestamp"}
+
+
+def judge(schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame]:
+    """Decode and validate the rows of Spark's Kafka source (``includeHeaders=true``).
+
+    Out: coordinates, ``kafka_timestamp``, ``key``, ``value``, ``headers``, ``schema_id`` (long), the ten fields (null
+    if undecodable), ``problem_stage|code|message`` (null if the record decodes), ``broken`` (bit k = rule k),
+    ``content_hash`` (long) and ``is_valid``.
+    """
+
+    def transform(frame: DataFrame) -> DataFrame:
+        renamed = frame.select(*(F.col(a).alias(b) for a, b in _KAFKA.items()), "key", "value", "headers")
+        return renamed.transform(decode(schemas)).transform(validate(rules)).select(*_judged())
+
+    return transform
+
+
+def _judged() -> list[Column]:
+    kept = [*_KAFKA.values(), "key", "value", "headers", "schema_id"]
+    fields = [F.col("log")[name].alias(name) for name in LOG_FIELDS]
+    problem = [F.col("problem")[part].alias(f"problem_{part}") for part in ("stage", "code", "message")]
+    return [*map(F.col, kept), *fields, *problem, *map(F.col, ("broken", "content_hash", "is_valid"))]

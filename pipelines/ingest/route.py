@@ -1,0 +1,115 @@
+"""Judged rows → the two halves, with the columns that the tables promise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.contracts.rules import RuleSet
+from pipelines.ingest.coordinates import record_key
+from pipelines.ingest.validate import VIOLATION, violations
+from pipelines.records import LOG_FIELDS, Severity, Stage
+
+DUPLICATE = "duplicate_request_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What one batch writes on all its rows."""
+
+    batch_id: int
+    at: datetime
+    rules: RuleSet
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """Both halves of one batch: every judged row is in exactly one."""
+
+    valid: DataFrame
+    invalid: DataFrame
+
+
+def route(judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp) -> Routed:
+    """Split a judged batch. ``duplicates``: ``record_key`` of valid rows that are duplicates; None means none."""
+    if duplicates is None:
+        rows = judged.withColumn("is_duplicate", F.lit(False))
+    else:
+        marked = duplicates.select("record_key", F.lit(True).alias("is_duplicate"))
+        rows = judged.withColumn("record_key", record_key()).join(marked, "record_key", "left")
+        rows = rows.withColumn("is_duplicate", F.coalesce("is_duplicate", F.lit(False)))
+    is_kept = F.col("is_valid") & ~F.col("is_duplicate")
+    return Routed(rows.where(is_kept).select(*_valid(stamp)), rows.where(~is_kept).select(*_invalid(stamp)))
+
+
+def event_time() -> Column:
+    """The event's time; null where no SQL timestamp can show it."""
+    return F.timestamp_millis("timestamp")
+
+
+def _valid(stamp: Stamp) -> list[Column]:
+    return [
+        *map(F.col, LOG_FIELDS),
+        event_time().alias("event_time"),
+        violations(stamp.rules).alias("warnings"),
+        *coordinates(),
+        F.col("schema_id"),
+        F.col("content_hash"),
+        F.lit(stamp.batch_id).cast("bigint").alias("batch_id"),
+        F.lit(stamp.at).alias("ingested_at"),
+        F.to_date(event_time()).alias("date"),
+        F.hour(event_time()).alias("hour"),
+    ]
+
+
+def _invalid(stamp: Stamp) -> list[Column]:
+    all_violations = F.concat(violations(stamp.rules), _duplicate_violation())
+    critical = F.filter(all_violations, lambda v: v["severity"] == Severity.CRITICAL.value)
+    is_decoded = ~F.coalesce(F.col("problem_stage").isin(Stage.WIRE.value, Stage.DECODE.value), F.lit(False))
+    stage = F.when(F.col("is_duplicate"), Stage.DUPLICATE.value).otherwise(Stage.RULE.value)
+    return [
+        *coordinates(),
+        F.col("value").alias("raw"),
+        F.col("key"),
+        F.col("headers"),
+        F.col("schema_id"),
+        F.when(is_decoded, F.col("request_id")).alias("request_id"),
+        F.coalesce("problem_stage", stage).alias("error_type"),
+        F.array_join(F.transform(critical, lambda v: v["message"]), "; ").alias("error_message"),
+        all_violations.alias("violations"),
+        *stamped(stamp),
+        F.to_date("kafka_timestamp").alias("date"),
+        F.hour("kafka_timestamp").alias("hour"),
+    ]
+
+
+def stamped(stamp: Stamp) -> list[Column]:
+    """What every invalid row carries of its batch, and the state it starts in."""
+    return [
+        F.lit(stamp.rules.fingerprint).alias("rule_set_fingerprint"),
+        F.lit(stamp.at).alias("failed_at"),
+        F.lit(stamp.batch_id).cast("bigint").alias("batch_id"),
+        F.lit("open").alias("status"),
+        F.lit(0).alias("attempt"),
+    ]
+
+
+def coordinates() -> list[Column]:
+    """The identity of a row (law 1) and when Kafka got it."""
+    return [F.col(c) for c in ("kafka_topic", "kafka_partition", "kafka_offset", "kafka_timestamp")]
+
+
+def _duplicate_violation() -> Column:
+    message = F.concat(F.lit("request_id was stored before (found "), F.substring("request_id", 1, 80), F.lit(")"))
+    violation = F.struct(
+        F.lit(DUPLICATE).alias("code"),
+        F.lit("request_id").alias("field"),
+        message.alias("message"),
+        F.lit(Severity.CRITICAL.value).alias("severity"),
+        F.lit(None).cast("string").alias("rule_fingerprint"),
+    )
+    none = F.array().cast(f"array<{VIOLATION}>")
+    return F.when(F.col("is_duplicate"), F.array(violation)).otherwise(none)

@@ -1,0 +1,54 @@
+"""Structured logs: one JSON object per line on standard error, with batch id and coordinates, never a payload."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+import structlog
+
+from pipelines.records import Batch
+
+
+def configure(*, pretty: bool = False) -> None:
+    """Set up logging once per process; ``pretty`` is for a person at a terminal."""
+    renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+class BatchLog:
+    """Logs each step of a batch with the seconds since the step before."""
+
+    def __init__(self, job: str) -> None:
+        self._log = structlog.get_logger().bind(job=job)
+        self._before = time.monotonic()
+
+    def step(self, step: str, batch: Batch) -> None:
+        """One line per step; the first one carries the offsets."""
+        now = time.monotonic()
+        facts: dict[str, Any] = {"batch_id": batch.batch_id, "query_id": batch.query_id}
+        if step == "started":
+            facts["offsets"] = [str(r) for r in batch.ranges]
+            facts["records"] = sum(map(len, batch.ranges))
+        else:
+            facts["seconds"] = round(now - self._before, 3)
+        self._before = now
+        self._log.info(f"batch_{step}", **facts)
+
+    def retry(self, error: BaseException | None, pause_s: float) -> None:
+        """A try failed; the next one follows."""
+        first_line = str(error).splitlines()[0][:500] if error and str(error) else type(error).__name__
+        self._log.warning("retry", error=first_line, pause_s=round(pause_s, 1))

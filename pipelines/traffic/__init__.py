@@ -1,0 +1,1 @@
+"""Realistic API6 traffic with named defects, reproducible from a seed. Pure: no network, no disk, no clock."""

@@ -1,0 +1,217 @@
+"""Bring the whole local stack up and down."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipelines.errors import ServerFailed, UsageError
+from pipelines.settings import Settings
+from stack import dist, ports
+from stack.elasticsearch import Elasticsearch
+from stack.kafka import Kafka
+from stack.metastore import Metastore
+from stack.process import Processes, atomic
+from stack.registry import Registry
+from stack.server import NotReady, Server, Site, processes
+
+Progress = Callable[[str, str], None]
+"""Called with a server's name and what it is doing; from several threads."""
+
+SERVERS: tuple[type[Server], ...] = (Kafka, Elasticsearch, Registry, Metastore)
+READY_TIMEOUT_S = 180.0
+_POLL_S = 0.2
+
+
+def up(settings: Settings, progress: Progress | None = None) -> dict[str, Any]:
+    """Start what isn't running, wait until every server answers, and return the addresses.
+
+    Writes them to ``<home>/stack/endpoints.json``. Raises ServerFailed if a server dies, can't get its port or isn't
+    ready in time; what this call started is then stopped again, as it is after Ctrl-C.
+    """
+    dist.fetch(settings, [server.dist_set for server in SERVERS])
+    with _locked(settings):
+        site = Site(settings, _assign_ports(settings))
+        started: list[str] = []
+        try:
+            _in_parallel(site, progress or _say_nothing, started)
+        except BaseException:
+            _stop(site.processes, started)
+            raise
+        found = _endpoints(site)
+        with atomic(_endpoints_file(settings)) as beside:
+            beside.write_text(json.dumps(found, indent=2), encoding="utf-8")
+    return found
+
+
+def down(settings: Settings, purge: bool = False) -> list[str]:
+    """Stop every process of this home; returns their names. ``purge`` also removes all that they ever stored."""
+    with _locked(settings):
+        running = processes(settings)
+        names = running.names()
+        _stop(running, names)
+        if purge:
+            for folder in purgeable(settings):
+                _remove(folder)
+            _endpoints_file(settings).unlink(missing_ok=True)
+            _ports_file(settings).unlink(missing_ok=True)
+    return names
+
+
+def status(settings: Settings) -> dict[str, Any]:
+    """The addresses, and below ``servers`` whether each server answers like a ready one."""
+    return {**endpoints(settings), "servers": {server.name: _state(server) for server in _known(settings)}}
+
+
+def endpoints(settings: Settings) -> dict[str, Any]:
+    """Addresses of the last `up`; those of the settings if there never was one."""
+    path = _endpoints_file(settings)
+    if path.is_file():
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    return {
+        "kafka": settings.kafka.bootstrap,
+        "elasticsearch": settings.elasticsearch.url,
+        "registry": settings.registry.url,
+        "metastore": settings.metastore.uri,
+        "warehouse": settings.warehouse_uri,
+    }
+
+
+def running_ports(settings: Settings) -> set[str]:
+    """Names of the port settings whose servers run."""
+    running = processes(settings)
+    return {key for server in SERVERS if running.alive(server.name) for key in server.port_keys}
+
+
+def purgeable(settings: Settings) -> list[Path]:
+    """What `down --purge` removes: the servers' data, and below this home the tables and checkpoints that go with them."""
+    ours = settings.home_path
+    folders = [settings.stack_path / "data", Path(settings.warehouse_uri), Path(settings.checkpoints_uri)]
+    return [folder for folder in folders if folder.is_relative_to(ours) and folder != ours and folder.exists()]
+
+
+def _assign_ports(settings: Settings) -> ports.Assigned:
+    path = _ports_file(settings)
+    remembered = ports.read(path)
+    assigned = ports.assign(ports.wanted(settings.stack), remembered, running_ports(settings))
+    ports.write(path, assigned)
+    return assigned
+
+
+def _known(settings: Settings) -> list[Server]:
+    """The servers as they were last started; as they would be, if they never were."""
+    remembered = ports.read(_ports_file(settings)) or ports.wanted(settings.stack)
+    return [server(Site(settings, remembered)) for server in SERVERS]
+
+
+def _in_parallel(site: Site, progress: Progress, started: list[str]) -> None:
+    """Bring all servers up at once; the first failure, or Ctrl-C, ends the waiting of the others."""
+    cancelled = threading.Event()
+    with ThreadPoolExecutor(len(SERVERS)) as pool:
+        running = [pool.submit(_bring_up, server(site), progress, started, cancelled) for server in SERVERS]
+        try:
+            done, _ = wait(running, return_when=FIRST_EXCEPTION)
+            _raise_first(done)
+        finally:
+            cancelled.set()
+
+
+def _bring_up(server: Server, progress: Progress, started: list[str], cancelled: threading.Event) -> None:
+    known = server.site.processes
+    begun = time.monotonic()
+    progress(server.name, "preparing")
+    for launch in server.prepare():
+        if not cancelled.is_set() and not known.alive(launch.name):
+            started.append(launch.name)
+            known.start(launch)
+    progress(server.name, "starting")
+    while not cancelled.is_set():
+        try:
+            server.check()
+        except NotReady as reason:
+            _give_up_if_hopeless(server, str(reason), time.monotonic() - begun)
+            cancelled.wait(_POLL_S)
+        else:
+            progress(server.name, f"ready after {time.monotonic() - begun:.0f} s at {server.address}")
+            return
+
+
+def _give_up_if_hopeless(server: Server, reason: str, waited_s: float) -> None:
+    known = server.site.processes
+    for name in map(server.node_name, server.nodes):
+        log = f"{known.log(name)} ends with:\n{known.last_lines(name)}"
+        if not known.alive(name):
+            raise ServerFailed(server.name, server.address, f"{name} died while starting; {log}")
+        if waited_s > READY_TIMEOUT_S:
+            raise ServerFailed(server.name, server.address, f"not ready after {waited_s:.0f} s ({reason}); {log}")
+
+
+def _raise_first(done: set[Future[None]]) -> None:
+    for future in done:
+        future.result()
+
+
+def _stop(running: Processes, names: list[str]) -> None:
+    with ThreadPoolExecutor(max(1, len(names))) as pool:
+        list(pool.map(running.stop, names))
+
+
+def _state(server: Server) -> dict[str, Any]:
+    names = [server.node_name(node) for node in server.nodes]
+    state: dict[str, Any] = {
+        "running": False,
+        "address": server.address,
+        "pids": [pid for name in names if (pid := server.site.processes.pid(name))],
+        "log": str(server.site.processes.log(server.name)),
+    }
+    if len(state["pids"]) < len(names):
+        return state | {"reason": f"{len(state['pids'])} of {len(names)} processes are running"}
+    try:
+        server.check()
+    except NotReady as reason:
+        return state | {"reason": str(reason)}
+    return state | {"running": True}
+
+
+def _endpoints(site: Site) -> dict[str, Any]:
+    addresses = {server.name: server(site).address for server in SERVERS}
+    return {**addresses, "warehouse": site.settings.warehouse_uri}
+
+
+def _remove(folder: Path) -> None:
+    for inside in folder.iterdir():
+        if inside.is_symlink() and inside.is_dir():  # data that had to live outside of the home
+            shutil.rmtree(inside.resolve())
+    shutil.rmtree(folder)
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """One `up` or `down` per home at a time."""
+    settings.stack_path.mkdir(parents=True, exist_ok=True)
+    with (settings.stack_path / "lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"another `sdp stack` command is at work on {settings.home_path}; wait for it") from None
+        yield
+
+
+def _endpoints_file(settings: Settings) -> Path:
+    return settings.stack_path / "endpoints.json"
+
+
+def _ports_file(settings: Settings) -> Path:
+    return settings.stack_path / "ports.json"
+
+
+def _say_nothing(server: str, doing: str) -> None:
+    """Progress for callers that don't want any."""
