@@ -12,8 +12,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.adapters.checkpoint import Checkpoint
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.hadoop_fs import HadoopFiles
+from pipelines.adapters.kafka import ensure_topics
 from pipelines.adapters.lease import Lease
+from pipelines.adapters.kafka import KafkaAdmin
 from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.schemas import RegisteredSchemas
 from pipelines.adapters.spark import session
@@ -22,15 +25,18 @@ from pipelines.adapters.tables import Tables
 from pipelines.contracts import avro
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.writer import LogSchema
+from pipelines.flows import produce as producing
 from pipelines.flows.balance import Balance
 from pipelines.flows.index import IndexBatch
 from pipelines.flows.ingest import IngestBatch
 from pipelines.flows.job import Job
 from pipelines.flows.ports import Steps
 from pipelines.flows.position import Position
+from pipelines.flows.status import Status
 from pipelines.monitoring.logs import BatchLog
 from pipelines.records import ES_INVALID, INVALID, VALID, Batch, OffsetRange
 from pipelines.settings import JobSettings, Settings
+from pipelines.traffic.generate import Plan
 from stack import dist
 
 INGEST, INDEX = "ingest", "index"
@@ -43,9 +49,35 @@ def job(name: str, settings: Settings, spark: SparkSession | None = None, on_ste
     return wiring.ingest() if name == INGEST else wiring.index()
 
 
+def status(settings: Settings, spark: SparkSession | None = None) -> Status:
+    """Wire the state of both jobs."""
+    spark = spark or spark_session(settings, "sdp-status")
+    tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
+    tables.create_missing()
+    topic = settings.kafka.topic
+    admin = KafkaAdmin(settings.kafka)
+    return Status(topic, lambda: admin.watermarks(topic), tables, Elastic(spark, settings.elasticsearch))
+
+
 def spark_session(settings: Settings, app: str) -> SparkSession:
     """The Spark session of this process."""
     return session(settings, app, lambda: dist.jars(settings, "spark"))
+
+
+def prepare(settings: Settings) -> producing.Prepared:
+    """Make sure that topics and schema are there."""
+    registry = Registry(settings.registry)
+    return producing.prepare(producing.Ports(lambda: ensure_topics(settings), registry, settings.registry.subject))
+
+
+def produce(
+    settings: Settings, plan: Plan, rate: float, on_progress: Callable[[producing.Progress], None] = lambda _: None
+) -> producing.Produced:
+    """Prepare, then send the plan's traffic; SIGTERM and Ctrl-C flush what was begun, then it returns."""
+    plan = producing.with_schema(plan, prepare(settings))
+    stop = threading.Event()
+    stop_on_signals(stop)
+    return producing.produce(plan, KafkaSender(settings.kafka), rate, stop, on_progress)
 
 
 def stop_on_signals(stop: threading.Event) -> None:

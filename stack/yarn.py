@@ -133,7 +133,9 @@ def _wait_for_node(known: Processes, web: str) -> None:
                 if not known.alive(name):
                     raise ServerFailed("yarn", web, f"{name} died while starting; {log}") from None
                 if time.monotonic() > deadline:
-                    raise ServerFailed("yarn", web, f"not ready after {READY_TIMEOUT_S:.0f} s ({reason}); {log}") from None
+                    raise ServerFailed(
+                        "yarn", web, f"not ready after {READY_TIMEOUT_S:.0f} s ({reason}); {log}"
+                    ) from None
             time.sleep(0.2)
 
 

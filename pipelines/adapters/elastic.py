@@ -97,15 +97,20 @@ class Elastic:
         except NotFoundError:
             return
 
-    def count(self) -> int:
-        """Documents in all daily indices, after a refresh."""
+    def per_partition(self, topic: str) -> dict[int, int]:
+        """Kafka partition → documents, over all daily indices, after a refresh."""
         pattern = f"{self._settings.index_prefix}-*"
         self._call(lambda: self._client.indices.refresh(index=pattern))
-        return int(self._call(lambda: self._client.count(index=pattern))["count"])
+        query = {"term": {"kafka_topic": topic}}
+        by = {"by": {"terms": {"field": "kafka_partition", "size": 4096}}}
+        found = self._call(lambda: self._client.search(index=pattern, size=0, query=query, aggregations=by))
+        buckets = found.get("aggregations", {"by": {"buckets": []}})["by"]["buckets"]
+        return {int(b["key"]): int(b["doc_count"]) for b in buckets}
 
     def indices(self) -> dict[str, int]:
         """Daily index → documents."""
-        rows = self._call(lambda: self._client.cat.indices(index=f"{self._settings.index_prefix}-*", format="json", h="index,docs.count"))
+        pattern = f"{self._settings.index_prefix}-*"
+        rows = self._call(lambda: self._client.cat.indices(index=pattern, format="json", h="index,docs.count"))
         return {r["index"]: int(r["docs.count"] or 0) for r in sorted(rows, key=lambda r: r["index"])}
 
     def _read_rejects(self, index: str) -> DataFrame:

@@ -151,7 +151,9 @@ def kafka_error(error: KafkaException, bootstrap: str) -> SdpError:
     """Our error for one of the client: UsageError when a retry can't help, BrokerUnavailable otherwise."""
     cause = error.args[0]
     if cause.code() in _TOPIC_UNKNOWN:
-        return UsageError(f"Kafka at {bootstrap} has no such topic ({cause.str()}): run `sdp init`, or check kafka.topic")
+        return UsageError(
+            f"Kafka at {bootstrap} has no such topic ({cause.str()}): run `sdp init`, or check kafka.topic"
+        )
     if cause.code() in _HOPELESS:
         return UsageError(f"Kafka at {bootstrap} refuses: {cause.str()}")
     return BrokerUnavailable("Kafka", bootstrap, cause.str())

@@ -21,8 +21,8 @@ _JAAS = re.compile(r'\b(username|password)="((?:[^"\\]|\\.)*)"')
 def librdkafka_options(kafka: KafkaSettings) -> dict[str, str]:
     """Options for confluent_kafka clients, credentials included.
 
-    Java names are translated, options that only a JVM understands are left out. Raises InvalidSetting for a key or trust
-    store in a format that librdkafka can't read.
+    Java names are translated, options that only a JVM understands are left out. Raises InvalidSetting for a key or
+    trust store in a format that librdkafka can't read.
     """
     options = {"bootstrap.servers": kafka.bootstrap, "log_level": "2"}
     for name, value in kafka.options.items():

@@ -62,7 +62,8 @@ class Registry:
             for version in versions:
                 if version not in seen:
                     found = self._client.get_version(subject, version)
-                    assert found.schema_id is not None and found.schema.schema_str is not None
+                    assert found.schema_id is not None
+                    assert found.schema.schema_str is not None
                     seen[version] = found.schema_id, found.schema.schema_str
         return {seen[version][0]: seen[version][1] for version in versions}
 

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from pipelines.cli import options, run, stack
+from pipelines.cli import options, produce, run, stack, status
 from pipelines.errors import SdpError
 
 app = typer.Typer(
@@ -21,7 +21,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 stack.register(app)
+produce.register(app)
 run.register(app)
+status.register(app)
 
 
 def main() -> None:

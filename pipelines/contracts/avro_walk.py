@@ -14,7 +14,7 @@ from pipelines.records import Severity, Violation
 
 
 class DecodeProblem(StrEnum):
-    """Why a body is not exactly one record of the writer's schema; the violation's code (the stream's codes, too)."""
+    """Why a body is not exactly one record of the writer's schema; the violation's code, as in the stream."""
 
     TRUNCATED = "truncated_avro"
     TRAILING_BYTES = "trailing_bytes"
@@ -68,16 +68,17 @@ class _Walk:
         self.start = self.at
         if depth > MAX_DEPTH:
             raise _Broken(DecodeProblem.CORRUPT, f"nested deeper than {MAX_DEPTH}")
-        if isinstance(schema, list):
-            return self.value(schema[self.branch(len(schema))], depth + 1)
-        kind = schema["type"] if isinstance(schema, dict) else schema
-        if kind in self.named:
-            return self.value(self.named[kind], depth + 1)
-        if isinstance(kind, (dict, list)):
-            return self.value(kind, depth + 1)
         if isinstance(schema, dict) and "name" in schema:
             self.named[schema["name"]] = schema
-        self.typed(kind, schema, depth)
+        kind = schema["type"] if isinstance(schema, dict) else schema
+        if isinstance(schema, list):
+            self.value(schema[self.branch(len(schema))], depth + 1)
+        elif isinstance(kind, (dict, list)):
+            self.value(kind, depth + 1)
+        elif kind in self.named:
+            self.value(self.named[kind], depth + 1)
+        else:
+            self.typed(kind, schema, depth)
 
     def typed(self, kind: str, schema: Any, depth: int) -> None:
         match kind:

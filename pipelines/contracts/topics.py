@@ -25,7 +25,7 @@ class TopicSpec:
     config: Mapping[str, str] = field(default_factory=dict)
 
     def fitted(self, brokers: int) -> TopicSpec:
-        """The same topic on a cluster of ``brokers``: replication and min.insync.replicas lowered to what it can hold."""
+        """The same topic on that many brokers: replication and min.insync.replicas lowered to what they can hold."""
         replication = min(self.replication, brokers)
         config = dict(self.config)
         if MIN_INSYNC in config:

@@ -19,7 +19,7 @@ _HEADER = struct.Struct(">BI")
 
 
 class WireProblem(StrEnum):
-    """Why a value has no readable header; the violation's code (the stream's codes, too). At most one applies to a value."""
+    """Why a value has no readable header; the violation's code, as in the stream. At most one applies to a value."""
 
     NULL_VALUE = "null_value"
     EMPTY_VALUE = "empty_value"

@@ -19,7 +19,17 @@ HUGE_CLAIM = 2_147_483_600
 HUGE_TEXT = "stack frame of a runaway recursion, Größe unbekannt ⚠ " * 17_500
 """1 MB of UTF-8."""
 
-NO_ADDRESSES = ("999.1.1.1", "10.0.0", "1.2.3.4.5", "localhost", "10.0.0.1:8080", "::gggg", "1::2::3", "", "fe80::1%eth0")
+NO_ADDRESSES = (
+    "999.1.1.1",
+    "10.0.0",
+    "1.2.3.4.5",
+    "localhost",
+    "10.0.0.1:8080",
+    "::gggg",
+    "1::2::3",
+    "",
+    "fe80::1%eth0",
+)
 
 YEAR_9999_MS = 253_402_300_799_999
 
@@ -98,7 +108,9 @@ def _http_method(case: Case) -> None:
 
 
 def _no_slash(case: Case) -> None:
-    case.record["api_endpoint"] = case.rng.choice(("", " ", "http://api6.example")) + case.record["api_endpoint"].lstrip("/")
+    case.record["api_endpoint"] = case.rng.choice(("", " ", "http://api6.example")) + case.record[
+        "api_endpoint"
+    ].lstrip("/")
 
 
 def _long_path(case: Case) -> None:

@@ -37,12 +37,20 @@ class Defect(StrEnum):
     # The body is not exactly one record.
     TRUNCATED_AVRO = "truncated_avro", Outcome.INVALID, "the body ends at least one byte early"
     TRAILING_BYTES = "trailing_bytes", Outcome.INVALID, "1 to 16 bytes more after a whole record"
-    HUGE_LENGTH_PREFIX = "huge_length_prefix", Outcome.INVALID, "a string that claims 2,147,483,600 bytes: a memory bomb"
+    HUGE_LENGTH_PREFIX = (
+        "huge_length_prefix",
+        Outcome.INVALID,
+        "a string that claims 2,147,483,600 bytes: a memory bomb",
+    )
     INVALID_UTF8 = "invalid_utf8", Outcome.INVALID, "a string with bytes that are not UTF-8"
 
     # One business rule broken, all others kept.
     STATUS_CODE_RANGE = "status_code_range", Outcome.INVALID, "status_code outside 100 to 599"
-    HTTP_METHOD_UNKNOWN = "http_method_unknown", Outcome.INVALID, "an http_method that does not exist, or in small letters"
+    HTTP_METHOD_UNKNOWN = (
+        "http_method_unknown",
+        Outcome.INVALID,
+        "an http_method that does not exist, or in small letters",
+    )
     PATH_WITHOUT_SLASH = "path_without_slash", Outcome.INVALID, "api_endpoint does not start with /"
     PATH_TOO_LONG = "path_too_long", Outcome.INVALID, "api_endpoint of 2,049 to 4,096 characters"
     RESPONSE_TIME_NEGATIVE = "response_time_negative", Outcome.INVALID, "response_time_ms below 0"

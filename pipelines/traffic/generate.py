@@ -17,6 +17,9 @@ from pipelines.traffic.encoding import LogRecord, log_bytes, long_bytes, varint_
 from pipelines.traffic.mix import MILLION, Mix
 from pipelines.traffic.population import Population, population
 
+SCHEMA_VERSION = 1
+"""Version of the subject whose ten fields the generator writes."""
+
 BLOCK = 10_000
 """Records that are drawn together. A block has a generator of its own, so blocks don't depend on one another."""
 
@@ -78,7 +81,7 @@ class _Block:
 
     def __init__(self, plan: Plan, people: Population, times: Timeline, start: int, end: int) -> None:
         self.plan, self.people, self.start, self.end = plan, people, start, end
-        self.rng = Random(f"{plan.seed}:{start}")
+        self.rng = Random(f"{plan.seed}:{plan.count}:{plan.span_ms}:{plan.until_ms}:{start}")
         self.draws = [self.rng.getrandbits(64) for _ in range(start, end)]
         self.event_ms = [times.at(start + i) - ((bits >> 45) & 511) for i, bits in enumerate(self.draws)]
 
@@ -98,8 +101,12 @@ class _Block:
         return messages
 
     def _places(self) -> dict[int, Defect]:
-        """Place in the block → defect. As many as the shares say, counted over the whole plan; never the first place."""
-        due = [d for d, ppm in self.plan.mix.items() for _ in range(self.end * ppm // MILLION - self.start * ppm // MILLION)]
+        """Place in the block → defect. As many as the shares say over the whole plan; never the first place."""
+        due = [
+            d
+            for d, ppm in self.plan.mix.items()
+            for _ in range(self.end * ppm // MILLION - self.start * ppm // MILLION)
+        ]
         places = sorted(self.rng.sample(range(1, len(self.draws)), len(due)))
         self.rng.shuffle(due)
         return dict(zip(places, due, strict=True))
@@ -117,7 +124,7 @@ class _Block:
         return sound[self.rng.randrange(max(0, before - RECENT), before)]
 
     def _repeated(self, messages: list[Message], first: int, place: int, defect: Defect) -> Message:
-        """The first message again: same key and event time, sent when it is this place's turn, an hour later at most."""
+        """The first message again: same key and event time, sent when it's this place's turn, an hour later at most."""
         original = messages[first]
         sent_ms = min(messages[place].timestamp_ms, original.timestamp_ms + HOUR_MS)
         again = original._replace(timestamp_ms=max(sent_ms, original.timestamp_ms + 1))

@@ -140,7 +140,11 @@ def test_reader_schema_that_does_not_resolve() -> None:
 
 @pytest.mark.parametrize(
     ("change", "name"),
-    [({"status_code": "200"}, "status_code"), ({"status_code": 2**31}, "status_code"), ({"request_id": None}, "request_id")],
+    [
+        ({"status_code": "200"}, "status_code"),
+        ({"status_code": 2**31}, "status_code"),
+        ({"request_id": None}, "request_id"),
+    ],
 )
 def test_encode_names_the_field_that_does_not_fit(change: dict[str, Any], name: str) -> None:
     with pytest.raises(ContractViolation, match=name):

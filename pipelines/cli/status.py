@@ -1,0 +1,100 @@
+"""``sdp status``: where both jobs stand and whether everything adds up."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import typer
+from rich.table import Table
+
+from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
+from pipelines.errors import Unavailable
+from pipelines.flows.status import JobState, Status
+
+NUMBERS = ("first", "until", "lag", "valid", "invalid", "gaps", "lost", "held_valid", "held_invalid")
+HEADINGS = ("from", "until", "lag", "valid", "invalid", "gaps", "lost", "found valid", "found invalid")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``sdp``."""
+    app.command("status")(status)
+
+
+def status(env: Env = None, overrides: Set = None, as_json: Json = False) -> None:
+    """Show, per job and partition: last batch, lag, ledger sums, and what tables and indices really hold.
+
+    Example: sdp status --json
+
+    Exit code 1 if something does not add up, 3 if a server is away.
+    """
+    from pipelines import bootstrap  # pyspark takes a second to import; --help should not
+
+    with err.status("reading ledger, tables and indices …"):
+        found = bootstrap.status(load(env, overrides))
+        jobs, away = job_states(found)
+    print_json(as_data(jobs, away)) if as_json else show(jobs, away)
+    if any(job.problems for job in jobs):
+        raise typer.Exit(1)
+    if away:
+        raise typer.Exit(away.exit_code)
+
+
+def job_states(found: Status) -> tuple[list[JobState], Unavailable | None]:
+    """Both jobs, or the first one and why the second can't be seen."""
+    ingest = found.ingest()
+    try:
+        return [ingest, found.index()], None
+    except Unavailable as error:
+        return [ingest], error
+
+
+def show(jobs: list[JobState], away: Unavailable | None = None) -> None:
+    """Print one table per job and the verdict."""
+    for job in jobs:
+        out.print(_table(job))
+        _print_verdict(job)
+    if away:
+        out.print(f"index: {away}", style="red", markup=False)
+
+
+def as_data(jobs: list[JobState], away: Unavailable | None = None) -> dict[str, Any]:
+    """The same as one JSON object."""
+    return {
+        **{
+            job.job: {
+                "last_batch": job.last_batch,
+                "last_committed_at": job.last_committed_at,
+                "lag": job.total("lag"),
+                **{name: job.total(name) for name in NUMBERS[3:]},
+                "adds_up": not job.problems,
+                "problems": job.problems,
+                "partitions": [{**asdict(p), "lag": p.lag} for p in job.partitions],
+            }
+            for job in jobs
+        },
+        "unavailable": str(away) if away else None,
+    }
+
+
+def _table(job: JobState) -> Table:
+    last = "no batch yet" if job.last_batch is None else f"last batch {job.last_batch} at {job.last_committed_at:%F %T} UTC"
+    table = Table(title=f"{job.job}: {last}", title_justify="left")
+    for heading in ("partition", *HEADINGS):
+        table.add_column(heading, justify="right")
+    for p in job.partitions:
+        table.add_row(str(p.partition), *(f"{getattr(p, name):,}" for name in NUMBERS))
+    table.add_section()
+    table.add_row("all", "", "", *(f"{job.total(name):,}" for name in NUMBERS[2:]), style="bold")
+    return table
+
+
+def _print_verdict(job: JobState) -> None:
+    if job.problems:
+        out.print(f"{job.job}: DOES NOT ADD UP", style="bold red")
+        for text in job.problems:
+            out.print(f"  {text}", markup=False)
+        return
+    read = job.total("until") - job.total("first")
+    parts = " + ".join(f"{job.total(name):,} {name}" for name in ("valid", "invalid", "gaps", "lost"))
+    out.print(f"{job.job}: {read:,} offsets read = {parts}, and the rows found are the same: it adds up", style="bold green")

@@ -1,0 +1,128 @@
+"""What `sdp status` and the end of `sdp demo` show: positions, sums, and whether everything adds up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.flows.ports import TableStore
+from pipelines.records import ES_INVALID, INVALID, LEDGER, VALID
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionState:
+    """One job on one partition. ``held_valid``/``held_invalid``: what tables or indices really hold."""
+
+    partition: int
+    kafka_from: int
+    kafka_until: int
+    first: int
+    until: int
+    valid: int
+    invalid: int
+    gaps: int
+    lost: int
+    held_valid: int
+    held_invalid: int
+
+    @property
+    def lag(self) -> int:
+        return self.kafka_until - self.until
+
+    @property
+    def problems(self) -> list[str]:
+        """Why this partition does not add up; empty when it does."""
+        read, explained = self.until - self.first, self.valid + self.invalid + self.gaps + self.lost
+        checks = [
+            (read == explained, f"{read} offsets read, {explained} explained"),
+            (self.valid == self.held_valid, f"ledger says {self.valid} valid, found {self.held_valid}"),
+            (self.invalid == self.held_invalid, f"ledger says {self.invalid} invalid, found {self.held_invalid}"),
+        ]
+        return [f"partition {self.partition}: {text}" for is_fine, text in checks if not is_fine]
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """One job: its last confirmed batch, and each partition."""
+
+    job: str
+    last_batch: int | None
+    last_committed_at: datetime | None
+    partitions: tuple[PartitionState, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        return [text for p in self.partitions for text in p.problems]
+
+    def total(self, name: str) -> int:
+        """Sum of one attribute over all partitions."""
+        return sum(int(getattr(p, name)) for p in self.partitions)
+
+
+class Documents(Protocol):
+    """Elasticsearch, as status sees it."""
+
+    def per_partition(self, topic: str) -> dict[int, int]: ...
+    def indices(self) -> dict[str, int]: ...
+
+
+@dataclass(frozen=True)
+class Status:
+    """Reads the state of both jobs. Counts by coordinates, never by trust in the ledger alone."""
+
+    topic: str
+    watermarks: Callable[[], Mapping[int, tuple[int, int]]]
+    tables: TableStore
+    documents: Documents
+
+    def ingest(self) -> JobState:
+        """Kafka to Delta."""
+        return self._state("ingest", self._count(VALID), self._count(INVALID))
+
+    def index(self) -> JobState:
+        """Kafka to Elasticsearch. Raises SinkUnavailable."""
+        return self._state("index", self.documents.per_partition(self.topic), self._count(ES_INVALID))
+
+    def reasons(self) -> dict[str, int]:
+        """Violation code → invalid rows that carry it, most frequent first."""
+        rows = self.tables.read(INVALID).where(F.col("kafka_topic") == self.topic)
+        codes = rows.select(F.explode("violations").alias("v")).where("v.severity = 'critical'")
+        found = codes.groupBy("v.code").count().orderBy(F.desc("count"), "code").collect()
+        return {r["code"]: r["count"] for r in found}
+
+    def samples(self, per_code: int = 1, at_most: int = 12) -> DataFrame:
+        """A few bad rows: coordinates, first code, message, start of the raw value in hex."""
+        rows = self.tables.read(INVALID).where(F.col("kafka_topic") == self.topic)
+        first = F.element_at("violations", 1)["code"].alias("code")
+        shown = rows.select(
+            "kafka_partition", "kafka_offset", first, "error_message", F.substring(F.hex("raw"), 1, 24).alias("raw_hex")
+        )
+        return shown.dropDuplicates(["code"]).orderBy("code").limit(at_most * per_code)
+
+    def _state(self, job: str, held_valid: Mapping[int, int], held_invalid: Mapping[int, int]) -> JobState:
+        ledger = self.tables.read(LEDGER).where((F.col("query") == job) & (F.col("topic") == self.topic))
+        sums = [F.sum(c).alias(c) for c in ("valid", "invalid", "gaps", "lost")]
+        bounds = [F.min("from_offset").alias("first"), F.max("until_offset").alias("until")]
+        rows = {r["partition"]: r for r in ledger.groupBy("partition").agg(*bounds, *sums).collect()}
+        last = ledger.orderBy(F.desc("committed_at")).select("batch_id", "committed_at").first()
+        marks = self.watermarks()
+        partitions = tuple(
+            PartitionState(
+                p,
+                *marks[p],
+                *(rows[p][1:] if p in rows else (marks[p][0], marks[p][0], 0, 0, 0, 0)),
+                held_valid.get(p, 0),
+                held_invalid.get(p, 0),
+            )
+            for p in sorted(marks)
+        )
+        return JobState(job, last[0] if last else None, last[1] if last else None, partitions)
+
+    def _count(self, table: str) -> dict[int, int]:
+        rows = self.tables.read(table).where(F.col("kafka_topic") == self.topic)
+        return {r["kafka_partition"]: r["count"] for r in rows.groupBy("kafka_partition").count().collect()}
