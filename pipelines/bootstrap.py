@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -19,8 +20,9 @@ from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.schemas import RegisteredSchemas
-from pipelines.adapters.spark import session
+from pipelines.adapters.spark import conf, session
 from pipelines.adapters.stream import KafkaBroker, KafkaStream
+from pipelines.adapters.submission import Submission, arguments
 from pipelines.adapters.tables import Tables
 from pipelines.contracts import avro
 from pipelines.contracts.rule_file import load_rules
@@ -62,6 +64,11 @@ def status(settings: Settings, spark: SparkSession | None = None) -> Status:
 def spark_session(settings: Settings, app: str) -> SparkSession:
     """The Spark session of this process."""
     return session(settings, app, lambda: dist.jars(settings, "spark"))
+
+
+def submit_arguments(settings: Settings, **wanted: Any) -> list[str]:
+    """What spark-submit must be given; ``wanted``: the fields of adapters.submission.Submission."""
+    return arguments(settings, Submission(**wanted), conf(settings), lambda: dist.jars(settings, "spark"))
 
 
 def prepare(settings: Settings) -> producing.Prepared:

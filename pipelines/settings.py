@@ -1,7 +1,8 @@
 """Typed settings: the only reader of ``conf/`` and of the environment.
 
-Later wins: ``conf/base.yaml`` → ``conf/<env>.yaml`` → the running local stack's addresses (``env=local`` only) →
-``SDP_*`` environment variables (``SDP_KAFKA__BOOTSTRAP``) → ``--set kafka.bootstrap=…``.
+Later wins: ``conf/base.yaml`` → ``conf/<env>.yaml`` → the running local stack's addresses (``env=local`` only) → the
+file that ``SDP_SETTINGS_FILE`` names → ``SDP_*`` environment variables (``SDP_KAFKA__BOOTSTRAP``) →
+``--set kafka.bootstrap=…``.
 """
 
 from __future__ import annotations
@@ -177,11 +178,13 @@ class Settings(BaseSettings):
 
 
 class _FileSource(PydanticBaseSettingsSource):
-    """``conf/`` and the running local stack, lowest in rank."""
+    """``conf/``, the running local stack, and the file that came along with a job on a cluster; lowest in rank."""
 
     def __init__(self, settings_cls: type[BaseSettings], *higher: PydanticBaseSettingsSource) -> None:
         super().__init__(settings_cls)
-        chosen: dict[str, Any] = {}
+        file = os.environ.get("SDP_SETTINGS_FILE")
+        self.carried = read_yaml(Path(file)) if file else {}
+        chosen = dict(self.carried)
         for source in reversed(higher):
             chosen.update(source())
         self.env = str(chosen.get("env", "local"))
@@ -198,6 +201,7 @@ class _FileSource(PydanticBaseSettingsSource):
         layers = [read_yaml(ROOT / "conf" / "base.yaml"), read_yaml(overlay)]
         if self.env == "local":
             layers.append(_running_stack(self.home))
+        layers.append(self.carried)
         merged: dict[str, Any] = {}
         for layer in layers:
             merged = merge(merged, layer)

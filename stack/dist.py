@@ -1,7 +1,7 @@
 """Fetch jars and servers once, pinned by one small pom per set in ``stack/poms/``.
 
-A set lives in ``<dist>/<set>-<hash of its pom>``. It is filled under another name and renamed when complete, so a folder
-that is there is whole, a changed pom gives a new folder, and a running server keeps the one it was started from.
+A set lives in ``<dist>/<set>-<hash of its pom>``. It is filled under another name and renamed when complete, so a
+folder that is there is whole, a changed pom gives a new folder, and a running server keeps the one it started from.
 """
 
 from __future__ import annotations

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -54,7 +55,7 @@ def examine(settings: Settings) -> list[Finding]:
         check_memory(psutil.virtual_memory().total),
         check_disk(settings.home_path),
         *check_jars(settings),
-        *check_ports(settings),
+        *(check_ports(settings) if settings.env == "local" else ()),
         *check_servers(settings),
     ]
 
@@ -144,11 +145,40 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 
 
 def check_servers(settings: Settings) -> Iterator[Finding]:
-    with ThreadPoolExecutor() as pool:
-        states = pool.submit(lifecycle.status, settings).result()["servers"]
-    for name, state in states.items():
+    """Whether each server of the local stack answers; elsewhere, whether anybody listens at its address."""
+    if settings.env != "local":
+        yield from _check_addresses(settings)
+        return
+    for name, state in lifecycle.status(settings)["servers"].items():
         if state["running"]:
             yield Finding(Level.OK, name, state["address"])
         else:
             advice = f"`sdp stack up`; if that fails, read {state['log']}"
             yield Finding(Level.PROBLEM, name, f"{state['address']}: {state['reason']}", advice)
+
+
+def _check_addresses(settings: Settings) -> Iterator[Finding]:
+    addresses = {
+        "kafka": settings.kafka.bootstrap,
+        "elasticsearch": settings.elasticsearch.url,
+        "registry": settings.registry.url,
+        "metastore": settings.metastore.uri,
+    }
+    for name, address in addresses.items():
+        refused = [reason for one in address.split(",") if (reason := _refusal(one))]
+        if refused:
+            advice = f"check the address in conf/{settings.env}.yaml and whether the server runs"
+            yield Finding(Level.PROBLEM, name, f"{address}: {'; '.join(refused)}", advice)
+        else:
+            yield Finding(Level.OK, name, address)
+
+
+def _refusal(address: str) -> str:
+    """Why no connection to ``[scheme://]host:port`` is possible; empty if one is."""
+    url = urlsplit(address if "://" in address else f"//{address}")
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
+    try:
+        socket.create_connection((url.hostname or "", port), timeout=5).close()
+    except OSError as error:
+        return str(error)
+    return ""

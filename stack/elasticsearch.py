@@ -37,6 +37,7 @@ class Elasticsearch(Server):
     name = "elasticsearch"
     dist_set = "elasticsearch"
     port_keys = ("elasticsearch", "elasticsearch_transport")
+    size_setting = "elasticsearch_nodes"
 
     @property
     def address(self) -> str:
@@ -44,7 +45,6 @@ class Elasticsearch(Server):
 
     def prepare(self) -> Sequence[Launch]:
         home = unprivileged.data_folder(self.site.data(self.name), self.site.settings.home_path)
-        self._refuse_other_size(home)
         fetched = dist.folder(self.site.settings, self.dist_set)
         (program,) = unprivileged.program_folder(fetched, self.site.settings.home_path).glob("elasticsearch-*")
         self._refuse_hidden_java()
@@ -70,7 +70,7 @@ class Elasticsearch(Server):
             "ES_JAVA_HOME": str(java.home()),
             "ES_PATH_CONF": str(config),
             "ES_TMPDIR": str(home / "tmp"),
-            "CLI_JAVA_OPTS": "-Xmx64m",
+            "CLI_JAVA_OPTS": " ".join(("-Xmx64m", *java.START_FAST)),
             "HOME": str(home),
         }
         return Launch(
@@ -101,15 +101,6 @@ class Elasticsearch(Server):
             "discovery.seed_hosts": [f"127.0.0.1:{port}" for port in transport],
             "cluster.initial_master_nodes": [f"node-{n}" for n in self.nodes],
         }
-
-    def _refuse_other_size(self, home: Path) -> None:
-        """Nodes taken away would take their shards, and their votes for a master, with them."""
-        made_with = len({path.parents[1] for path in home.glob("[1-9]/data/*")})
-        if made_with not in (0, len(self.nodes)):
-            raise UsageError(
-                f"the data in {home} belong to {made_with} node(s), not {len(self.nodes)}: "
-                f"use --set stack.elasticsearch_nodes={made_with}, or `sdp stack down --purge` to start afresh"
-            )
 
     def _refuse_hidden_java(self) -> None:
         if unprivileged.user() is not None and not unprivileged.reachable(java.home()):

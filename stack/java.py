@@ -14,6 +14,9 @@ from pipelines.errors import UsageError
 VERSION = 17
 """Spark 3.5 and Elasticsearch 8.6 run on it, and none of the servers here needs a newer one."""
 
+START_FAST = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
+"""For a JVM with little to do: it takes a third less CPU to start, and none of the throughput it gives up is missed."""
+
 SYSTEM_JAVAS = Path("/usr/lib/jvm")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from pipelines.errors import ServerFailed, UsageError
+from pipelines.errors import ServerFailed
 from stack import dist, java
 from stack.process import Launch
 from stack.server import NotReady, Server, classpath
@@ -60,13 +60,13 @@ class Kafka(Server):
     name = "kafka"
     dist_set = "kafka"
     port_keys = ("kafka", "kafka_controller")
+    size_setting = "brokers"
 
     @property
     def address(self) -> str:
         return ",".join(f"localhost:{port}" for port in self.ports)
 
     def prepare(self) -> Sequence[Launch]:
-        self._refuse_other_size()
         (self._home / "log4j2.properties").write_text(_LOGGING, encoding="utf-8")
         for node in self.nodes:
             self._config(node).write_text(self._properties(node), encoding="utf-8")
@@ -93,15 +93,6 @@ class Kafka(Server):
 
     def _config(self, node: int) -> Path:
         return self._home / f"{node}.properties"
-
-    def _refuse_other_size(self) -> None:
-        """A KRaft quorum of fixed voters can't be grown by starting more of them."""
-        made_with = len(list(self._home.glob("*/meta.properties")))
-        if made_with not in (0, len(self.nodes)):
-            raise UsageError(
-                f"the data in {self._home} belong to {made_with} broker(s), not {len(self.nodes)}: "
-                f"use --set stack.brokers={made_with}, or `sdp stack down --purge` to start afresh"
-            )
 
     def _properties(self, node: int) -> str:
         controllers = self.site.ports["kafka_controller"]
@@ -132,7 +123,7 @@ class Kafka(Server):
 
     def _format(self, nodes: Sequence[int]) -> None:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = [*self._java("-Xmx256m"), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"]
+        tool = [*self._java("-Xmx256m", *java.START_FAST), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"]
         running = [
             subprocess.Popen([*tool, self._config(n)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for n in nodes
         ]

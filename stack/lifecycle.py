@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.errors import ServerFailed, UsageError
 from pipelines.settings import Settings
-from stack import dist, ports
+from stack import dist, ports, unprivileged
 from stack.elasticsearch import Elasticsearch
 from stack.kafka import Kafka
 from stack.metastore import Metastore
@@ -27,6 +27,7 @@ Progress = Callable[[str, str], None]
 """Called with a server's name and what it is doing; from several threads."""
 
 SERVERS: tuple[type[Server], ...] = (Kafka, Elasticsearch, Registry, Metastore)
+PORT_KEYS = tuple(key for server in SERVERS for key in server.port_keys)
 READY_TIMEOUT_S = 180.0
 _POLL_S = 0.2
 
@@ -68,7 +69,10 @@ def down(settings: Settings, purge: bool = False) -> list[str]:
 
 def status(settings: Settings) -> dict[str, Any]:
     """The addresses, and below ``servers`` whether each server answers like a ready one."""
-    return {**endpoints(settings), "servers": {server.name: _state(server) for server in _known(settings)}}
+    known = _known(settings)
+    with ThreadPoolExecutor(len(known)) as pool:
+        states = dict(zip((server.name for server in known), pool.map(_state, known), strict=True))
+    return {**endpoints(settings), "servers": states}
 
 
 def endpoints(settings: Settings) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def running_ports(settings: Settings) -> set[str]:
 
 
 def purgeable(settings: Settings) -> list[Path]:
-    """What `down --purge` removes: the servers' data, and below this home the tables and checkpoints that go with them."""
+    """What `down --purge` removes: the servers' data, and the tables and checkpoints that go with them in this home."""
     ours = settings.home_path
     folders = [settings.stack_path / "data", Path(settings.warehouse_uri), Path(settings.checkpoints_uri)]
     return [folder for folder in folders if folder.is_relative_to(ours) and folder != ours and folder.exists()]
@@ -101,9 +105,23 @@ def purgeable(settings: Settings) -> list[Path]:
 def _assign_ports(settings: Settings) -> ports.Assigned:
     path = _ports_file(settings)
     remembered = ports.read(path)
-    assigned = ports.assign(ports.wanted(settings.stack), remembered, running_ports(settings))
+    wanted = ports.wanted(settings.stack)
+    _refuse_other_size(settings, remembered, wanted)
+    assigned = ports.assign(wanted, remembered, running_ports(settings))
     ports.write(path, assigned)
     return assigned
+
+
+def _refuse_other_size(settings: Settings, remembered: ports.Assigned, wanted: ports.Assigned) -> None:
+    """Neither a KRaft quorum of fixed voters nor shards without replicas survive a change of the number of nodes."""
+    for server in SERVERS:
+        key, data = server.port_keys[0], Site(settings, remembered).data(server.name)
+        size = len(remembered.get(key, wanted[key]))
+        if size != len(wanted[key]) and data.exists():
+            raise UsageError(
+                f"the data in {data} belong to {size} node(s), not {len(wanted[key])}: "
+                f"use --set stack.{server.size_setting}={size}, or `sdp stack down --purge` to start afresh"
+            )
 
 
 def _known(settings: Settings) -> list[Server]:
@@ -116,8 +134,8 @@ def _in_parallel(site: Site, progress: Progress, started: list[str]) -> None:
     """Bring all servers up at once; the first failure, or Ctrl-C, ends the waiting of the others."""
     cancelled = threading.Event()
     with ThreadPoolExecutor(len(SERVERS)) as pool:
-        running = [pool.submit(_bring_up, server(site), progress, started, cancelled) for server in SERVERS]
         try:
+            running = [pool.submit(_bring_up, server(site), progress, started, cancelled) for server in SERVERS]
             done, _ = wait(running, return_when=FIRST_EXCEPTION)
             _raise_first(done)
         finally:
@@ -188,8 +206,8 @@ def _endpoints(site: Site) -> dict[str, Any]:
 
 def _remove(folder: Path) -> None:
     for inside in folder.iterdir():
-        if inside.is_symlink() and inside.is_dir():  # data that had to live outside of the home
-            shutil.rmtree(inside.resolve())
+        if inside.is_symlink() and inside.is_dir():
+            unprivileged.remove_sheltered(inside)
     shutil.rmtree(folder)
 
 

@@ -39,7 +39,7 @@ class Metastore(Server):
         command: list[str | Path] = [
             java.executable(),
             "-Xmx512m",
-            "-XX:+ExitOnOutOfMemoryError",
+            *java.START_FAST,
             f"-Dderby.system.home={home}",
             f"-Dlog4j2.configurationFile={(conf / 'log4j2.properties').as_uri()}",
             "-cp",

@@ -94,7 +94,7 @@ def _settle(key: str, port: int, last: int) -> int:
 
 
 def _reserve(port: int) -> bool:
-    """Leave the port with a closed connection on it: for a minute a plain bind fails there, a server's bind does not."""
+    """Leave the port with a closed connection on it: for a minute a plain bind fails there, a server's doesn't."""
     with socket.socket() as listener:
         try:
             listener.bind(("localhost", port))

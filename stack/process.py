@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import psutil
 STOP_TIMEOUT_S = 45.0
 """How long a server may take to stop cleanly before it is killed."""
 
+_KILL_TIMEOUT_S = 10.0
 _CLOCK_STEP_S = 2.0  # start times are derived from the wall clock, which may be set while a server runs
 
 
@@ -78,12 +80,14 @@ class Processes:
         return record[0] if record and self.alive(name) else None
 
     def stop(self, name: str, timeout_s: float = STOP_TIMEOUT_S) -> None:
-        """SIGTERM to the whole session, wait, SIGKILL what is left, forget the pid. A stranger's pid is never touched."""
-        members = list(self._members(name))
-        _signal(members, signal.SIGTERM)
-        _, stubborn = psutil.wait_procs(members, timeout=timeout_s)
-        _signal(stubborn, signal.SIGKILL)
-        psutil.wait_procs(stubborn, timeout=10)
+        """SIGTERM to the whole session, wait, SIGKILL what is left, forget the pid; never touches a stranger's pid."""
+        for number, patience_s in ((signal.SIGTERM, timeout_s), (signal.SIGKILL, _KILL_TIMEOUT_S)):
+            for process in self._members(name):
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
+            deadline = time.monotonic() + patience_s
+            while self.alive(name) and time.monotonic() < deadline:
+                time.sleep(0.05)
         self._pid_file(name).unlink(missing_ok=True)
 
     def last_lines(self, name: str, count: int = 15) -> str:
@@ -156,12 +160,6 @@ def _dead(process: psutil.Process) -> bool:
     with suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
     return True
-
-
-def _signal(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.send_signal(number)
 
 
 def _inherited() -> dict[str, str]:

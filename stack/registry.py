@@ -27,11 +27,13 @@ class Registry(Server):
         properties = {
             "quarkus.http.host": "localhost",
             "quarkus.http.port": str(self.ports[0]),
-            "quarkus.log.level": "WARN",
+            "quarkus.http.access-log.enabled": "false",
             "apicurio.storage.kind": "sql",
             "apicurio.storage.sql.kind": "h2",
             # WRITE_DELAY=0: a schema that was acknowledged survives a kill
             "apicurio.datasource.url": f"jdbc:h2:file:{home / 'registry'};WRITE_DELAY=0",
+            "apicurio.datasource.jdbc.initial-size": "2",
+            "apicurio.datasource.jdbc.min-size": "2",
         }
         options = [f"-D{key}={value}" for key, value in properties.items()]
         command: list[str | Path] = [

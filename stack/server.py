@@ -36,11 +36,16 @@ class Site:
 
 
 class Server(ABC):
-    """One server, of one or more nodes. ``dist_set``: the files it needs; ``port_keys``: the port settings it uses."""
+    """One server, of one or more nodes.
+
+    ``dist_set``: the files it needs; ``port_keys``: the port settings it uses, the clients' one first;
+    ``size_setting``: the setting that says how many nodes, empty if there is only ever one.
+    """
 
     name: ClassVar[str]
     dist_set: ClassVar[str]
     port_keys: ClassVar[tuple[str, ...]]
+    size_setting: ClassVar[str] = ""
 
     def __init__(self, site: Site) -> None:
         self.site = site

@@ -7,12 +7,13 @@ import os
 import pwd
 import shutil
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from pipelines.errors import UsageError
 
 USER = "nobody"
-SHELTER = Path("/var/tmp")
+SHELTER = Path("/var/tmp")  # noqa: S108 the name below it is checked for its owner
 """Survives a reboot, unlike /tmp, and everyone can traverse it."""
 
 
@@ -30,7 +31,7 @@ def reachable(path: Path) -> bool:
 
 
 def shelter(home: Path) -> Path:
-    """A folder of ours under /var/tmp, the same one for the same ``home``. Raises UsageError if it is somebody else's."""
+    """A folder of ours under /var/tmp, always the same for one ``home``. Raises UsageError if it is somebody else's."""
     root = SHELTER / f"sdp-{os.geteuid()}"
     for folder in (root, root / hashlib.sha256(str(home).encode()).hexdigest()[:12]):
         folder.mkdir(mode=0o755, exist_ok=True)
@@ -53,6 +54,14 @@ def data_folder(wanted: Path, home: Path) -> Path:
     sheltered.mkdir(mode=0o755, exist_ok=True)
     wanted.symlink_to(sheltered)
     return sheltered
+
+
+def remove_sheltered(link: Path) -> None:
+    """Remove what ``data_folder`` made outside of the home, and the shelter of that home if nothing else is in it."""
+    sheltered = link.resolve()
+    shutil.rmtree(sheltered)
+    with suppress(OSError):
+        sheltered.parent.rmdir()
 
 
 def program_folder(fetched: Path, home: Path) -> Path:

@@ -115,7 +115,7 @@ def _properties(folder: Path, web: str, memory_mb: int, vcores: int) -> dict[str
         # a JVM reserves far more address space than it uses, and a test machine's disk is often nearly full
         "yarn.nodemanager.vmem-check-enabled": "false",
         "yarn.nodemanager.disk-health-checker.enable": "false",
-        "yarn.nodemanager.delete.debug-delay-sec": "600",
+        "yarn.nodemanager.process-kill-wait.ms": "1000",  # a stop waits this long for applications to go away
         "yarn.resourcemanager.am.max-attempts": "1",
         # Spark brings its own Hadoop classes; the server's would clash with them
         "yarn.application.classpath": "",

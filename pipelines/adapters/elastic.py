@@ -34,8 +34,8 @@ _STORED = {"type": "keyword", "index": False, "doc_values": False}
 _REJECTS_MAPPING = {
     "dynamic": False,
     "properties": {
-        "error": {"properties": {"type": {"type": "keyword"}, "message": _STORED, "code": _STORED}},
-        "event": {"properties": {"original": _STORED}},
+        "error": {"properties": {"code": {"type": "keyword"}, "message": _STORED}},
+        "event": {"properties": {"raw": _STORED}},
     },
 }
 
@@ -85,7 +85,8 @@ class Elastic:
         if not self._call(lambda: self._client.count(index=index))["count"]:
             return None
         found = self._read_rejects(index)
-        foreign = found.where(F.col("es_status").isNull()).select("es_error_type", "es_reason").first()
+        is_foreign = F.col("es_status").isNull() | F.col("kafka_partition").isNull() | F.col("kafka_offset").isNull()
+        foreign = found.where(is_foreign).select("es_error_type", "es_reason").first()
         if foreign is not None:
             raise SinkUnavailable("Elasticsearch", self._settings.url, f"{foreign[0]}: {foreign[1]}")
         return found
@@ -116,8 +117,8 @@ class Elastic:
     def _read_rejects(self, index: str) -> DataFrame:
         """The error handler stores the bulk lines it sent: the action, then the document."""
         raw = self._spark.read.format("es").options(**self._address()).load(index)
-        error = F.coalesce(F.col("error.type"), F.col("error.code"))
-        sent = F.split("event.original", "\n")
+        error = F.col("error.code")
+        sent = F.split("event.raw", "\n")
         status = F.create_map(*(F.lit(x) for pair in _DATA_ERRORS.items() for x in pair))[error]
         return raw.select(
             F.get_json_object(sent[1], "$.kafka_partition").cast("int").alias("kafka_partition"),

@@ -135,7 +135,7 @@ class KafkaAdmin:
         attempts = Retrying(
             retry=retry_if_exception_type(BrokerUnavailable),
             stop=stop_after_delay(self._patience_s),
-            wait=wait_exponential_jitter(initial=0.2, max=3),
+            wait=wait_exponential_jitter(multiplier=0.2, max=3),
             reraise=True,
         )
         return cast(T, attempts(self._mapped, call))

@@ -19,7 +19,7 @@ _TUNING: dict[str, str | int] = {
     "acks": "all",
     "enable.idempotence": "true",
     "compression.type": "gzip",
-    "compression.level": 4,  # within 3 % of the size of level 6, in about half the time
+    "compression.level": 4,  # 2 % larger than level 6 in 60 % of its time, on this traffic
     "partitioner": "murmur2_random",  # as Java clients choose
     "linger.ms": 50,
     "batch.num.messages": 20_000,
@@ -32,11 +32,15 @@ _TUNING: dict[str, str | int] = {
 
 
 class KafkaSender:
-    """Sends messages to one topic. ``delivered``: partition → acknowledged; ``failures``: reason → messages."""
+    """Sends messages to one topic. ``delivered``: partition → acknowledged; ``failures``: reason → messages.
+
+    ``gave_up`` turns true when no broker took a message for a minute: others would wait in vain as well.
+    """
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.topic, self._bootstrap = kafka.topic, kafka.bootstrap
         self.accepted = 0
+        self.gave_up = False
         self.delivered: Counter[int] = Counter()
         self.failures: Counter[str] = Counter()
         self._producer = Producer({**librdkafka_options(kafka), **_TUNING})
@@ -82,3 +86,4 @@ class KafkaSender:
             self.delivered[partition] += 1
         else:
             self.failures["unknown" if error is None else error.str()] += 1
+            self.gave_up |= error is not None and error.code() == KafkaError._MSG_TIMED_OUT

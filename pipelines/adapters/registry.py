@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,6 +35,7 @@ class Registry:
     def __init__(self, settings: RegistrySettings) -> None:
         self._settings = settings
         self._client = SchemaRegistryClient(_options(settings))
+        weakref.finalize(self, self._client.close)
         self._seen: dict[str, dict[int, tuple[int, str]]] = {}
 
     def register(self, subject: str, avsc: str) -> int:

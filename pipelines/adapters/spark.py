@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
+from pipelines.errors import UsageError
 from pipelines.settings import Settings, under_spark_submit
 
 AVRO_STRING_LIMIT_BYTES = 16 * 1024 * 1024
@@ -47,19 +49,42 @@ TUNING_CONF = {
 def session(settings: Settings, app: str, jars: Callable[[], Sequence[Path]]) -> SparkSession:
     """The one Spark session of this process, with Delta and the Hive metastore.
 
-    ``jars``: where our jars are, asked only if ``spark-submit`` did not bring them.
+    ``jars``: where our jars are, asked only if ``spark-submit`` did not bring them. Options given to ``spark-submit``
+    win over ours. Raises UsageError if it was called without what a running driver can't change any more.
     """
     builder = SparkSession.builder.appName(app)
-    for key, value in {**TUNING_CONF, **settings.spark.conf, **REQUIRED_CONF, **_addresses(settings)}.items():
-        builder = builder.config(key, value)
+    submitted = _submitted() if under_spark_submit() else {}
+    for key, value in conf(settings).items():
+        if key not in submitted:
+            builder = builder.config(key, value)
     if not under_spark_submit():
         builder = builder.master(settings.spark.master).config("spark.driver.memory", settings.spark.driver_memory)
         builder = builder.config("spark.jars", ",".join(map(str, jars())))
     return builder.getOrCreate()
 
 
-def _addresses(settings: Settings) -> dict[str, str]:
+def _submitted() -> dict[str, str]:
+    """What ``spark-submit`` was given."""
+    SparkContext._ensure_initialized()  # connects to its JVM, without which SparkConf sees none of it
+    given = dict(SparkConf().getAll())
+    for key, ours in REQUIRED_CONF.items():
+        there = given.get(key, "").split()
+        if missing := [part for part in ours.split() if part not in there and not part.startswith("-XX:")]:
+            raise UsageError(
+                f"spark-submit was called without {' '.join(missing)} in {key}: use ./spark-submit.sh, which passes "
+                f"it; Java options of your own go into {key.replace('extra', 'default')}"
+                if key.endswith("JavaOptions")
+                else f"spark-submit was called without {key}={ours}: use ./spark-submit.sh, which passes it"
+            )
+    return given
+
+
+def conf(settings: Settings) -> dict[str, str]:
+    """Every Spark option that does not depend on where the job runs."""
     return {
+        **TUNING_CONF,
+        **settings.spark.conf,
+        **REQUIRED_CONF,
         "spark.hadoop.hive.metastore.uris": settings.metastore.uri,
         "spark.sql.warehouse.dir": settings.warehouse_uri,
     }

@@ -6,10 +6,11 @@ Exit codes: 0 fine · 1 it found something wrong with the data · 2 wrong use ·
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import typer
 
-from pipelines.cli import options, produce, run, stack, status
+from pipelines.cli import options, produce, run, stack, status, submit
 from pipelines.errors import SdpError
 
 app = typer.Typer(
@@ -24,12 +25,16 @@ stack.register(app)
 produce.register(app)
 run.register(app)
 status.register(app)
+submit.register(app)
 
 
-def main() -> None:
-    """Run the command; an expected error is one readable line on standard error, never a traceback."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command; an expected error is one readable line on standard error, never a traceback.
+
+    ``arguments``: those of the process unless given, as jobs/ do.
+    """
     try:
-        app()
+        app(arguments)
     except SdpError as error:
         options.err.print(f"sdp: {error}", style="red", markup=False, highlight=False)
         sys.exit(error.exit_code)

@@ -24,6 +24,19 @@ class Start(StrEnum):
     EARLIEST = "earliest"
 
 
+Once = Annotated[bool, typer.Option("--once", help="Drain what is there, then stop.")]
+Recover = Annotated[
+    bool, typer.Option("--recover", help="After a lost checkpoint: start a new query where the ledger ends.")
+]
+From = Annotated[
+    Start, typer.Option("--from", help="With --recover: earliest replays everything that Kafka still has.")
+]
+AcceptLoss = Annotated[
+    bool, typer.Option("--accept-loss", help="Record offsets that retention deleted as lost, and go on.")
+]
+Pretty = Annotated[bool, typer.Option("--pretty", help="Logs for a person instead of JSON.")]
+
+
 def register(app: typer.Typer) -> None:
     """Add this command to ``sdp``."""
     app.command("run")(run)
@@ -31,17 +44,11 @@ def register(app: typer.Typer) -> None:
 
 def run(
     job: Annotated[JobName, typer.Argument(help="ingest: Kafka to Delta tables. index: Kafka to Elasticsearch.")],
-    once: Annotated[bool, typer.Option("--once", help="Drain what is there, then stop.")] = False,
-    recover: Annotated[
-        bool, typer.Option("--recover", help="After a lost checkpoint: start a new query where the ledger ends.")
-    ] = False,
-    start: Annotated[
-        Start, typer.Option("--from", help="With --recover: earliest replays everything that Kafka still has.")
-    ] = Start.LEDGER,
-    accept_loss: Annotated[
-        bool, typer.Option("--accept-loss", help="Record offsets that retention deleted as lost, and go on.")
-    ] = False,
-    pretty: Annotated[bool, typer.Option("--pretty", help="Logs for a person instead of JSON.")] = False,
+    once: Once = False,
+    recover: Recover = False,
+    start: From = Start.LEDGER,
+    accept_loss: AcceptLoss = False,
+    pretty: Pretty = False,
     env: Env = None,
     overrides: Set = None,
 ) -> None:

@@ -62,7 +62,9 @@ def down(
     if as_json:
         print_json({"stopped": stopped, "removed": [str(folder) for folder in folders]})
     else:
-        out.print("stopped " + ", ".join(stopped) if stopped else "nothing was running", highlight=False)
+        out.print(
+            "stopped " + ", ".join(stopped) if stopped else "nothing was running", highlight=False, soft_wrap=True
+        )
 
 
 @group.command()

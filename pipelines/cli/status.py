@@ -78,7 +78,11 @@ def as_data(jobs: list[JobState], away: Unavailable | None = None) -> dict[str, 
 
 
 def _table(job: JobState) -> Table:
-    last = "no batch yet" if job.last_batch is None else f"last batch {job.last_batch} at {job.last_committed_at:%F %T} UTC"
+    last = (
+        "no batch yet"
+        if job.last_batch is None
+        else f"last batch {job.last_batch} at {job.last_committed_at:%F %T} UTC"
+    )
     table = Table(title=f"{job.job}: {last}", title_justify="left")
     for heading in ("partition", *HEADINGS):
         table.add_column(heading, justify="right")
@@ -97,4 +101,6 @@ def _print_verdict(job: JobState) -> None:
         return
     read = job.total("until") - job.total("first")
     parts = " + ".join(f"{job.total(name):,} {name}" for name in ("valid", "invalid", "gaps", "lost"))
-    out.print(f"{job.job}: {read:,} offsets read = {parts}, and the rows found are the same: it adds up", style="bold green")
+    out.print(
+        f"{job.job}: {read:,} offsets read = {parts}, and the rows found are the same: it adds up", style="bold green"
+    )

@@ -111,9 +111,10 @@ class Job:
             raise StopRequested
         query_id = self.journal.query_id()
         assert query_id is not None, "Spark writes the id before the first batch"
-        batch = Batch(self.name, query_id, batch_id, tuple(self.journal.ranges(batch_id, self.topic)))
+        ranges = tuple(r for r in self.journal.ranges(batch_id, self.topic) if len(r))
+        batch = Batch(self.name, query_id, batch_id, ranges)
         self.on_step("started", batch)
-        if not (self._may_be_replay and self.position.is_confirmed(batch)):
+        if ranges and not (self._may_be_replay and self.position.is_confirmed(batch)):
             self.work(records, batch, self._accepted)
         self._may_be_replay = False
         self._failing_since = None
@@ -123,7 +124,7 @@ class Job:
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=self._gives_up,
-            wait=wait_exponential_jitter(initial=1.0, max=LONGEST_PAUSE_S),
+            wait=wait_exponential_jitter(multiplier=1.0, max=LONGEST_PAUSE_S),
             sleep=sleep_using_event(self.stop),
             before_sleep=self._note_retry,
             reraise=True,

@@ -25,6 +25,7 @@ class Sender(Protocol):
 
     topic: str
     accepted: int
+    gave_up: bool
 
     @property
     def delivered(self) -> Mapping[int, int]: ...
@@ -112,13 +113,12 @@ def prepare(ports: Ports) -> Prepared:
 def produce(
     plan: Plan, sender: Sender, rate: float, stop: Event, on_progress: Callable[[Progress], None] = lambda _: None
 ) -> Produced:
-    """Generate the plan's messages and send them, ``rate`` a second (0: as fast as possible), until ``stop`` is set.
-
-    What was accepted by then is flushed and counted.
+    """Generate the plan's messages and send them, ``rate`` a second (0: as fast as possible), until ``stop`` is set or the
+    sender gave up. What was accepted by then is flushed and counted.
     """
     expected, began = Expected(), monotonic()
     for chunk in _chunks(plan, rate):
-        if stop.is_set():
+        if stop.is_set() or sender.gave_up:
             break
         sender.send(chunk)
         expected.add(chunk)

@@ -1,0 +1,124 @@
+"""The four ratios: A B A B on the same topic, each side in a warm process of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import median
+
+from benchmarks.lab import Lab, Topic, Worker
+from benchmarks.meter import Outcome
+
+SPARK, PYTHON = "spark", "python"
+"""The two processes. Everything that needs no JVM runs in the second one."""
+
+_IN_SPARK = {"kafka", "decode", "judge", "ingest", "index"}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much to measure: records per topic, pairs per ratio, and whether ten times the records are wanted too."""
+
+    records: int
+    runs: int
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """``of`` ÷ ``by`` in records a second, one value per pair."""
+
+    name: str
+    of: str
+    by: str
+    target: float | None
+    values: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one part measured. ``runs``: task → its runs, the warm-up left out."""
+
+    name: str
+    runs: Mapping[str, Sequence[Outcome]]
+    ratios: Sequence[Ratio] = ()
+    table: Sequence[Mapping[str, float | str]] = field(default=())
+
+
+class Bench:
+    """The laboratory with its topics and warm processes, made when first needed."""
+
+    def __init__(self, lab: Lab, plan: Plan) -> None:
+        self.lab, self.plan = lab, plan
+        self._open = ExitStack()
+
+    @cached_property
+    def base(self) -> Topic:
+        """Clean traffic on 12 partitions."""
+        return self.lab.fill("bench-base", self.plan.records)
+
+    @cached_property
+    def workers(self) -> Mapping[str, Worker]:
+        return {name: self._open.enter_context(self.lab.worker(name)) for name in (SPARK, PYTHON)}
+
+    def run(self, task: str, topic: Topic) -> Outcome:
+        """One run in the warm process that the task belongs to."""
+        outcome = self.workers[SPARK if task in _IN_SPARK else PYTHON].run(task, topic)
+        say(f"{task:15} {topic.name:18} {outcome.rate:10,.0f}/s {outcome.cpu_us:8.1f} µs CPU a record")
+        return outcome
+
+    def alternate(self, tasks: Sequence[str]) -> dict[str, list[Outcome]]:
+        """A warm-up of each, then all of them in turn, ``plan.runs`` times."""
+        topic = self.base
+        for task in tasks:
+            self.run(task, topic)
+        found: dict[str, list[Outcome]] = {task: [] for task in tasks}
+        for _ in range(self.plan.runs):
+            for task in tasks:
+                found[task].append(self.run(task, topic))
+        return found
+
+    def close(self) -> None:
+        self._open.close()
+
+
+def judge(bench: Bench) -> Part:
+    """Decode and validate against the bare source."""
+    runs = bench.alternate(["kafka", "decode", "judge"])
+    ratios = [
+        _ratio("decode and validate → noop ÷ Kafka → noop", "judge", "kafka", 0.70, runs),
+        _ratio("decode alone → noop ÷ Kafka → noop", "decode", "kafka", None, runs),
+    ]
+    return Part("judge", runs, ratios)
+
+
+def ingest(bench: Bench) -> Part:
+    """The whole job against a Python loop."""
+    runs = bench.alternate(["ingest", "python_tables"])
+    return Part("ingest", runs, [_ratio("ingest ÷ Python loop (Delta)", "ingest", "python_tables", 1.5, runs)])
+
+
+def index(bench: Bench) -> Part:
+    """The whole job against a Python loop and against what Elasticsearch can take."""
+    runs = bench.alternate(["index", "python_elastic", "ceiling"])
+    ratios = [
+        _ratio("index ÷ Python loop (parallel_bulk)", "index", "python_elastic", 1.8, runs),
+        _ratio("index ÷ ready-made bulks over 2 connections", "index", "ceiling", 0.6, runs),
+    ]
+    return Part("index", runs, ratios)
+
+
+def say(text: str) -> None:
+    """Progress, on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _ratio(name: str, of: str, by: str, target: float | None, runs: Mapping[str, Sequence[Outcome]]) -> Ratio:
+    return Ratio(name, of, by, target, tuple(a.rate / b.rate for a, b in zip(runs[of], runs[by], strict=True)))

@@ -1,0 +1,86 @@
+"""CPU per record as a topic grows, is split into more partitions, or holds more bad records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from benchmarks.compare import Bench, Part
+from benchmarks.lab import Topic
+from benchmarks.meter import Outcome
+
+TINY = 1_200
+"""A topic so small that its run shows what a batch and a drain cost without records."""
+
+PARTITIONS = (1, 12, 48)
+INVALID_SHARES = ("0 %", "1 %", "10 %", "50 %")
+JOBS = ("ingest", "index")
+
+
+def size(bench: Bench) -> Part:
+    """A tenth, the whole and, if wanted, ten times the records, in the warm process; and the fixed cost apart."""
+    records = bench.plan.records
+    sizes = [records // 10, records, *([10 * records] if bench.plan.full else [])]
+    tiny = bench.lab.fill("bench-tiny", TINY)
+    topics = [bench.base if n == records else bench.lab.fill(f"bench-size-{n}", n) for n in sizes]
+    runs: dict[str, list[Outcome]] = {}
+    table: list[Mapping[str, float | str]] = []
+    for job in JOBS:
+        bench.run(job, bench.base)
+        fixed = min((bench.run(job, tiny) for _ in range(3)), key=lambda o: o.cpu_s)
+        runs[job] = [bench.run(job, topic) for topic in topics]
+        table += [
+            {
+                "job": job,
+                "records": o.records,
+                "batches": o.batches,
+                "CPU µs/record": o.cpu_us,
+                "without fixed cost": 1e6 * (o.cpu_s - fixed.cpu_s) / o.records,
+                "fixed CPU s": fixed.cpu_s,
+                "peak MiB": o.peak_mib,
+            }
+            for o in runs[job]
+        ]
+    return Part("size", runs, table=table)
+
+
+def shape(bench: Bench) -> Part:
+    """1, 12 and 48 partitions of clean traffic; 0, 1, 10 and 50 % invalid on 12 partitions."""
+    records = bench.plan.records
+    split = [bench.base if n == 12 else bench.lab.fill(f"bench-parts-{n}", records, n) for n in PARTITIONS]
+    shares = [
+        bench.base if share == "0 %" else bench.lab.fill(f"bench-bad-{share[:-2]}", records, mix=_mix(share))
+        for share in INVALID_SHARES
+    ]
+    runs: dict[str, list[Outcome]] = {}
+    table: list[Mapping[str, float | str]] = []
+    for job in JOBS:
+        bench.run(job, bench.base)
+        table += _against_best(bench, job, "partitions", dict(zip(map(str, PARTITIONS), split, strict=True)), runs)
+        table += _against_best(bench, job, "invalid", dict(zip(INVALID_SHARES, shares, strict=True)), runs)
+    return Part("shape", runs, table=table)
+
+
+def _mix(share: str) -> str:
+    return f"invalid={share.replace(' ', '')}"
+
+
+def _against_best(
+    bench: Bench, job: str, what: str, topics: Mapping[str, Topic], runs: dict[str, list[Outcome]]
+) -> Sequence[Mapping[str, float | str]]:
+    """Two rounds over the variants; the cheaper run of each counts."""
+    rounds = [{shown: bench.run(job, topic) for shown, topic in topics.items()} for _ in range(2)]
+    best = {shown: min((r[shown] for r in rounds), key=lambda o: o.cpu_s) for shown in topics}
+    runs.setdefault(f"{job}, {what}", []).extend(best.values())
+    least = min(o.cpu_us for o in best.values())
+    return [
+        {
+            "job": job,
+            "varied": what,
+            "value": shown,
+            "CPU µs/record": o.cpu_us,
+            "÷ best": o.cpu_us / least,
+            "records/s": o.rate,
+            "peak MiB": o.peak_mib,
+        }
+        for shown, o in best.items()
+    ]

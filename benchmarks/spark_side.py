@@ -1,0 +1,99 @@
+"""The Spark side: the shared decode-and-validate path alone, and both jobs whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from benchmarks import elastic_lab
+from benchmarks.meter import Meter, Outcome
+from pipelines import bootstrap
+from pipelines.adapters.registry import Registry
+from pipelines.adapters.schemas import RegisteredSchemas
+from pipelines.adapters.stream import KafkaStream
+from pipelines.contracts import avro
+from pipelines.contracts.rule_file import load_rules
+from pipelines.contracts.writer import LogSchema, SchemaSet
+from pipelines.ingest.decode import decode
+from pipelines.ingest.judge import judge
+from pipelines.records import LEDGER, Batch
+from pipelines.settings import Settings
+
+Transform = Callable[[DataFrame], DataFrame]
+
+
+def kafka(settings: Settings) -> Outcome:
+    """The source alone: every column of it, with the job's source options, to nowhere."""
+    return _to_nowhere(settings, lambda frame: frame)
+
+
+def decoded(settings: Settings) -> Outcome:
+    """Decoded, but no rule evaluated."""
+    return _to_nowhere(settings, decode(_schemas(settings)))
+
+
+def judged(settings: Settings) -> Outcome:
+    """Decoded and validated: every column that ``judge`` promises, content hash included."""
+    rules = load_rules(settings.rules_path, _reader(settings).kinds)
+    return _to_nowhere(settings, judge(_schemas(settings), rules))
+
+
+def ingest(settings: Settings) -> Outcome:
+    """The whole job, from a fresh checkpoint to the end of the topic."""
+    return _whole_job("ingest", settings)
+
+
+def index(settings: Settings) -> Outcome:
+    """The whole job, into fresh indices."""
+    with elastic_lab.fresh_indices(settings):
+        return _whole_job("index", settings)
+
+
+def _to_nowhere(settings: Settings, transform: Transform) -> Outcome:
+    """Read the topic as the jobs do and discard the result; only the batch itself is on the clock."""
+    spark = bootstrap.spark_session(settings, "bench")
+    meter, counted = Meter(), Outcome()
+
+    def handle(records: DataFrame, _batch_id: int) -> None:
+        with meter:
+            transform(records).write.format("noop").mode("overwrite").save()
+        counted.wall_s += meter.wall_s
+        counted.cpu_s += meter.cpu_s
+        counted.peak_mib = max(counted.peak_mib, meter.peak_mib)
+        counted.batches += 1
+
+    stream = KafkaStream(spark, settings.kafka, settings.ingest.max_offsets_per_trigger)
+    query = stream.start(f"{settings.checkpoints_uri}/noop", handle)
+    query.awaitTermination()
+    counted.records = sum(p["numInputRows"] for p in query.recentProgress)
+    return counted
+
+
+def _whole_job(name: str, settings: Settings) -> Outcome:
+    spark = bootstrap.spark_session(settings, "bench")
+    meter = Meter()
+    steps: list[str] = []
+
+    def on_step(step: str, batch: Batch) -> None:  # noqa: ARG001 the port has it
+        # What lies between "done" and the next "started" is Spark's own: offsets, checkpoint, commit.
+        meter.step("between_batches" if step == "started" else step)
+        steps.append(step)
+
+    job = bootstrap.job(name, settings, spark, on_step)
+    job.tables.create_missing()  # tables are made once in the life of a job
+    with meter:
+        job.run(once=True)
+        meter.step("after_last_batch")
+    ledger = spark.table(f"{settings.metastore.database}.{LEDGER}").where(F.col("query") == name)
+    valid, invalid = ledger.agg(F.sum("valid"), F.sum("invalid")).first() or (0, 0)
+    return meter.outcome(valid + invalid, valid=valid, invalid=invalid, batches=steps.count("started"))
+
+
+def _reader(settings: Settings) -> LogSchema:
+    return LogSchema(avro.load(settings.registry.subject).text)
+
+
+def _schemas(settings: Settings) -> SchemaSet:
+    return RegisteredSchemas(Registry(settings.registry), settings.registry, _reader(settings)).current()

@@ -1,0 +1,37 @@
+"""Runs one side of a comparison in a process of its own: reads a task per line, answers with what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from benchmarks import ceiling, python_elastic, python_tables, spark_side
+from benchmarks.meter import Outcome
+from pipelines.settings import Settings, load
+
+TASKS: dict[str, Callable[[Settings], Outcome]] = {
+    "kafka": spark_side.kafka,
+    "decode": spark_side.decoded,
+    "judge": spark_side.judged,
+    "ingest": spark_side.ingest,
+    "index": spark_side.index,
+    "python_tables": python_tables.run,
+    "python_elastic": python_elastic.run,
+    "ceiling": ceiling.run,
+}
+
+
+def main() -> None:
+    """Serve until standard input ends. What the JVM prints goes to standard error."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        outcome = TASKS[request["task"]](load("local", request["overrides"]))
+        print(json.dumps(outcome.as_json()), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""``python -m pipelines.cli``: the ``sdp`` command where it isn't installed."""
+
+from pipelines.cli import main
+
+main()

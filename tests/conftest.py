@@ -1,0 +1,74 @@
+"""One set of real servers and one Spark session for the whole run; every test has topics, tables and indices of its own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from pyspark.sql import SparkSession
+from pytest_spark.config import SparkConfigBuilder
+
+from pipelines import settings as settings_module
+from pipelines.adapters.spark import conf
+from pipelines.settings import ROOT, Settings
+from stack import dist, lifecycle
+from tests.world import World
+
+FREE_PORTS = dict.fromkeys(
+    ("kafka", "kafka_controller", "elasticsearch", "elasticsearch_transport", "registry", "metastore"), 0
+)
+
+hypothesis_settings.register_profile("sdp", deadline=None, print_blob=True)
+hypothesis_settings.load_profile("sdp")
+
+
+@pytest.fixture(scope="session")
+def dist_folder() -> Path:
+    """Where `make install` put jars and servers."""
+    return Path(os.environ.get("SDP_DIST", ROOT / ".sdp" / "dist"))
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory, dist_folder: Path) -> Iterator[Settings]:
+    """A running stack in a home of its own, stopped and removed at the end."""
+    home = tmp_path_factory.mktemp("home")
+    settings = settings_module.load(home=home, dist=dist_folder, stack={"ports": FREE_PORTS})
+    lifecycle.up(settings)
+    try:
+        yield settings_module.load(home=home, dist=dist_folder)
+    finally:
+        lifecycle.down(settings, purge=True)
+
+
+@pytest.fixture(scope="session")
+def spark(servers: Settings, request: pytest.FixtureRequest) -> SparkSession:
+    """pytest-spark's session with our configuration."""
+    options = SparkConfigBuilder().get()
+    for key, value in conf(servers).items():
+        options.set(key, value)
+    options.setMaster("local[2]").set("spark.driver.memory", "2g").set("spark.default.parallelism", "2")
+    options.set("spark.jars", ",".join(map(str, dist.jars(servers, "spark"))))
+    session: SparkSession = request.getfixturevalue("spark_session")
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+@pytest.fixture
+def world(servers: Settings, spark: SparkSession, tmp_path: Path) -> World:
+    """Topics, schema, tables, indices and checkpoints that no other test sees."""
+    name = f"t{uuid.uuid4().hex[:10]}"
+    own = settings_module.load(
+        home=servers.home,
+        dist=servers.dist,
+        checkpoints=str(tmp_path / "checkpoints"),
+        kafka={"topic": f"{name}-logs", "dlq_topic": f"{name}-dlq"},
+        elasticsearch={"index_prefix": name},
+        metastore={"database": name},
+        ingest={"retry_for_s": 60},
+        index={"retry_for_s": 60},
+    )
+    return World.create(own, spark)
