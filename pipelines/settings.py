@@ -62,6 +62,7 @@ class ElasticsearchSettings(Section):
     replicas: int = Field(ge=0, le=10)
     batch_entries: int = Field(ge=1)
     batch_bytes: str = Field(pattern=r"^\d+(kb|mb)$")
+    wan_only: bool = Field(False, description="use only this URL, as behind a load balancer; else every node is used")
     username: str | None = None
     password: SecretStr | None = None
 

@@ -93,6 +93,19 @@ class World:
             }
         )
 
+    def overrides(self) -> list[str]:
+        """The same corner as ``--set`` texts, for a job in a process of its own."""
+        own = self.settings
+        return [
+            f"home={own.home}",
+            f"dist={own.dist}",
+            f"checkpoints={own.checkpoints}",
+            f"kafka.topic={own.kafka.topic}",
+            f"kafka.dlq_topic={own.kafka.dlq_topic}",
+            f"elasticsearch.index_prefix={own.elasticsearch.index_prefix}",
+            f"metastore.database={own.metastore.database}",
+        ]
+
     def table(self, name: str) -> DataFrame:
         """A table as it is now."""
         self.spark.catalog.refreshTable(f"{self.settings.metastore.database}.{name}")

@@ -153,6 +153,7 @@ class Elastic:
         url = urlsplit(self._settings.url)
         port = str(url.port or (443 if url.scheme == "https" else 9200))
         address = {"es.nodes": url.hostname or "localhost", "es.port": port}
+        address["es.nodes.wan.only"] = str(self._settings.wan_only).lower()
         if url.scheme == "https":
             address["es.net.ssl"] = "true"
         if self._settings.username and self._settings.password:

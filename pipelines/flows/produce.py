@@ -113,8 +113,9 @@ def prepare(ports: Ports) -> Prepared:
 def produce(
     plan: Plan, sender: Sender, rate: float, stop: Event, on_progress: Callable[[Progress], None] = lambda _: None
 ) -> Produced:
-    """Generate the plan's messages and send them, ``rate`` a second (0: as fast as possible), until ``stop`` is set or the
-    sender gave up. What was accepted by then is flushed and counted.
+    """Generate the plan's messages and send them, ``rate`` a second (0: as fast as possible).
+
+    Ends early when ``stop`` is set or the sender gave up; what was accepted by then is flushed and counted.
     """
     expected, began = Expected(), monotonic()
     for chunk in _chunks(plan, rate):
