@@ -1,5 +1,7 @@
 """Packaging. Pinned, hashed dependencies are in requirements/; here stand the names only."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 setup(
@@ -10,7 +12,7 @@ setup(
     packages=find_packages(include=["pipelines", "pipelines.*", "stack", "stack.*"]),
     install_requires=[
         line.strip()
-        for line in open("requirements/runtime.in", encoding="utf-8")
+        for line in Path("requirements/runtime.in").read_text(encoding="utf-8").splitlines()
         if line.strip() and not line.startswith("#")
     ],
     entry_points={"console_scripts": ["sdp=pipelines.cli:main"]},

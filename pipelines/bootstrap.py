@@ -13,9 +13,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.adapters.checkpoint import Checkpoint
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.hadoop_fs import HadoopFiles
-from pipelines.adapters.kafka import ensure_topics
+from pipelines.adapters.kafka import KafkaAdmin, ensure_topics
 from pipelines.adapters.lease import Lease
-from pipelines.adapters.kafka import KafkaAdmin
 from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
@@ -90,7 +89,7 @@ def produce(
 def stop_on_signals(stop: threading.Event) -> None:
     """SIGTERM and SIGINT let the running batch finish, then the job stops. A second Ctrl-C stops at once."""
 
-    def request(number: int, frame: FrameType | None) -> None:
+    def request(number: int, _: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()

@@ -84,7 +84,8 @@ class AlreadyRunning(UsageError):
 
     def __init__(self, job: str, holder: str, lease: str) -> None:
         super().__init__(
-            f"{job} is already running: {holder} holds {lease}. Stop that process first; two copies never share a checkpoint."
+            f"{job} is already running: {holder} holds {lease}. Stop that process first."
+            " Two copies never share a checkpoint."
         )
         self.job, self.holder = job, holder
 
@@ -108,8 +109,8 @@ class NotConserved(DataProblem):
 
     def __init__(self, job: str, batch_id: int, findings: Sequence[str]) -> None:
         super().__init__(
-            f"{job}: batch {batch_id} does not add up: {'; '.join(findings)}. The batch was not confirmed in the ledger. "
-            f"Look at `sdp status` and the job's log before restarting; the checkpoint still points at the start of the batch."
+            f"{job}: batch {batch_id} does not add up: {'; '.join(findings)}. The ledger did not confirm it. "
+            f"Look at `sdp status` and the job's log before restarting; the checkpoint still points at its start."
         )
         self.job, self.batch_id, self.findings = job, batch_id, tuple(findings)
 
@@ -121,7 +122,7 @@ class OffsetsLost(DataProblem):
         total = sum(len(r) for r in ranges)
         super().__init__(
             f"{job}: Kafka no longer holds {total} offsets that were never read: {', '.join(map(str, ranges))}. "
-            f"If they can't be restored, run `sdp run {job} --accept-loss`: the ranges are written to the ledger as lost "
+            f"If they can't be restored, run `sdp run {job} --accept-loss`: the ledger records them as lost "
             f"and the job goes on with the oldest offset there is."
         )
         self.job, self.ranges = job, tuple(ranges)

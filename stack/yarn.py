@@ -69,7 +69,7 @@ def stop(folder: Path) -> None:
     """Stop both managers, and with them every container."""
     known = _processes(folder.resolve())
     for name in sorted(known.names()):  # the NodeManager first: it takes its containers along
-        known.stop(name, timeout_s=20)
+        known.stop(name, timeout_s=5)  # it would linger to tidy logs that nobody keeps
 
 
 def _processes(folder: Path) -> Processes:

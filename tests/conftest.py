@@ -1,4 +1,4 @@
-"""One set of real servers and one Spark session for the whole run; every test has topics, tables and indices of its own."""
+"""One set of real servers and one Spark session for the whole run; every test has topics and tables of its own."""
 
 from __future__ import annotations
 

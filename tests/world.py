@@ -152,7 +152,7 @@ class World:
         after: Sequence[Any] | None = None
         while True:
             order = [{"kafka_partition": "asc"}, {"kafka_offset": "asc"}]
-            extra = {} if after is None else {"search_after": list(after)}
+            extra: dict[str, Any] = {} if after is None else {"search_after": list(after)}
             hits = client.search(index=pattern, size=5_000, sort=order, **extra)["hits"]["hits"]
             if not hits:
                 return found

@@ -179,5 +179,7 @@ def _rejects(batch: Batch) -> str:
 
 
 def _reason(error: Py4JJavaError) -> str:
-    lines = [line.strip() for line in str(error.java_exception).splitlines() if "EsHadoop" in line or "Caused by" in line]
+    lines = [
+        line.strip() for line in str(error.java_exception).splitlines() if "EsHadoop" in line or "Caused by" in line
+    ]
     return (lines[-1] if lines else str(error.java_exception).splitlines()[0])[:300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from datetime import UTC, datetime
 
 from delta.tables import DeltaTable
@@ -26,9 +27,9 @@ class Ledger:
     def append(self, batch: Batch, entries: Sequence[LedgerEntry]) -> None:
         """Confirm a batch: one row per partition. Idempotent per (query id, batch)."""
         now = datetime.now(UTC)
+        who, when = (batch.query, batch.query_id, batch.batch_id), (now, now.date())
         rows = [
-            (batch.query, batch.query_id, batch.batch_id, e.range.topic, e.range.partition, e.range.from_offset)
-            + (e.range.until_offset, e.valid, e.invalid, e.gaps, e.lost, e.rule_set_fingerprint, now, now.date())
+            (*who, *astuple(e.range), e.valid, e.invalid, e.gaps, e.lost, e.rule_set_fingerprint, *when)
             for e in entries
         ]
         self._tables.append(LEDGER, self._spark.createDataFrame(rows, _SCHEMA).coalesce(1), batch)

@@ -9,7 +9,7 @@ from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from pipelines.errors import UsageError
-from pipelines.settings import Settings, under_spark_submit
+from pipelines.settings import ROOT, Settings, under_spark_submit
 
 AVRO_STRING_LIMIT_BYTES = 16 * 1024 * 1024
 """A record may claim a string of 2 GB in five bytes; Avro would allocate it. No Kafka message is near this limit."""
@@ -22,6 +22,8 @@ _JAVA_OPTIONS = " ".join(
         "-Duser.timezone=UTC",
     ]
 )
+
+_QUIET_LOGS = f"-Dlog4j2.configurationFile={(ROOT / 'conf' / 'log4j2.properties').resolve().as_uri()}"
 
 REQUIRED_CONF = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -41,7 +43,6 @@ TUNING_CONF = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.ui.showConsoleProgress": "false",
     "spark.ui.enabled": "false",
-    "spark.log.level": "WARN",
 }
 """What speed rests on; measured in docs/benchmarks.md. ``spark.conf`` of the settings wins."""
 
@@ -60,6 +61,7 @@ def session(settings: Settings, app: str, jars: Callable[[], Sequence[Path]]) ->
     if not under_spark_submit():
         builder = builder.master(settings.spark.master).config("spark.driver.memory", settings.spark.driver_memory)
         builder = builder.config("spark.jars", ",".join(map(str, jars())))
+        builder = builder.config("spark.driver.extraJavaOptions", f"{_JAVA_OPTIONS} {_QUIET_LOGS}")
     return builder.getOrCreate()
 
 

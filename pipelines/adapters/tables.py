@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.utils import AnalysisException
@@ -35,7 +36,7 @@ _FILTERED = {
     ES_INVALID: "kafka_partition,kafka_offset,batch_id",
     LEDGER: "query,batch_id,partition,until_offset",
 }
-"""Columns with min/max statistics: those that queries filter on. Statistics on all ten fields cost 5 to 20 % of a write."""
+"""Columns with min/max statistics: those that queries filter on. Statistics on all fields cost 5 to 20 % of a write."""
 
 
 class Tables:
@@ -47,7 +48,9 @@ class Tables:
     def create_missing(self) -> None:
         """Create the database and every table that is not there. Raises MetastoreUnavailable."""
         try:
-            self._spark.sql(f"CREATE DATABASE IF NOT EXISTS {self._database} LOCATION '{self._warehouse}/{self._database}.db'")
+            self._spark.sql(
+                f"CREATE DATABASE IF NOT EXISTS {self._database} LOCATION '{self._warehouse}/{self._database}.db'"
+            )
             for table, columns in _COLUMNS.items():
                 self._spark.sql(
                     f"CREATE TABLE IF NOT EXISTS {self._database}.{table} ({columns}) USING delta "

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from pipelines.cli import options, produce, run, stack, status, submit
+from pipelines.cli import demo, options, produce, run, stack, status, submit
 from pipelines.errors import SdpError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+demo.register(app)
 stack.register(app)
 produce.register(app)
 run.register(app)

@@ -56,8 +56,8 @@ def run(
 
     Example: sdp run ingest --once --set ingest.max_offsets_per_trigger=200000
 
-    SIGTERM and Ctrl-C finish the running batch first. Exit codes: 1 the data does not add up or was lost, 2 wrong use or
-    a lost checkpoint, 3 infrastructure unavailable for longer than retry_for_s.
+    SIGTERM and Ctrl-C finish the running batch first. Exit codes: 1 the data does not add up or was lost, 2 wrong use
+    or a lost checkpoint, 3 infrastructure unavailable for longer than retry_for_s.
     """
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
     from pipelines.monitoring import logs

@@ -52,7 +52,9 @@ def _check_fields(rules: RuleSet, fields: Mapping[str, str], path: Path, node: A
         if rule.field not in fields:
             raise refuse("field", f"{rule.id}: unknown field {rule.field!r}; there are {', '.join(fields)}")
         if fields[rule.field] not in CHECK_TYPES[rule.check]:
-            raise refuse("check", f"{rule.id}: {rule.check} can't be put on the {fields[rule.field]} field {rule.field!r}")
+            raise refuse(
+                "check", f"{rule.id}: {rule.check} can't be put on the {fields[rule.field]} field {rule.field!r}"
+            )
     for field in rules.personal:
         if field not in fields:
             raise InvalidRuleFile(str(path), _line(node, ("personal",)), f"unknown personal field {field!r}")

@@ -1,7 +1,7 @@
 """Business rules as data: the vocabulary, the file format and the fingerprints.
 
 A rule file declares each rule once (law 7). ``pipelines.ingest.validate`` compiles a set into one Spark projection;
-``pipelines.contracts.evaluate`` judges a single record in plain Python. Both take their meaning from the docstrings here:
+``pipelines.contracts.evaluate`` judges a single record in plain Python. Both take their meaning from the docstrings:
 
 * A rule says when a record is *wrong*. A null field breaks only ``required``.
 * Lengths are Unicode code points. Blank means: only the ASCII white space ``SPACE TAB LF VT FF CR``, or nothing.

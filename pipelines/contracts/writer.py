@@ -68,6 +68,8 @@ def _field(raw: Mapping[str, Any]) -> Field:
     kinds = [b["type"] if isinstance(b, dict) else b for b in branches]
     values = [k for k in kinds if k != "null"]
     if len(values) != 1 or len(kinds) > 2 or values[0] in {"record", "array", "map", "fixed"}:
-        raise InvalidSetting(f"field {raw['name']}: a log field is a primitive or an optional primitive, not {raw['type']}")
+        raise InvalidSetting(
+            f"field {raw['name']}: a log field is a primitive or an optional primitive, not {raw['type']}"
+        )
     null_branch = kinds.index("null") if "null" in kinds else None
     return Field(raw["name"], values[0], null_branch, raw.get("default"), tuple(raw.get("aliases", ())))

@@ -35,9 +35,7 @@ class Balance:
             for r in batch.ranges
         ]
 
-    def _refuse_unexplained(
-        self, batch: Batch, gaps: Mapping[int, int], counts: Mapping[int, PartitionCount]
-    ) -> None:
+    def _refuse_unexplained(self, batch: Batch, gaps: Mapping[int, int], counts: Mapping[int, PartitionCount]) -> None:
         excess = [f"partition {p} has {-n} rows too many" for p, n in gaps.items() if n < 0]
         if excess:
             raise NotConserved(batch.query, batch.batch_id, excess)
@@ -67,7 +65,11 @@ class Balance:
 
     def _lost_in(self, r: OffsetRange) -> int:
         return sum(
-            len(OffsetRange(r.topic, r.partition, max(r.from_offset, a.from_offset), min(r.until_offset, a.until_offset)))
+            len(
+                OffsetRange(
+                    r.topic, r.partition, max(r.from_offset, a.from_offset), min(r.until_offset, a.until_offset)
+                )
+            )
             for a in self.accepted
             if (a.topic, a.partition) == (r.topic, r.partition)
         )

@@ -33,7 +33,7 @@ class DocumentStore(Protocol):
 
 @dataclass(frozen=True)
 class IndexBatch:
-    """Takes one micro-batch to Elasticsearch. Safe to repeat after a kill at any point: documents replace themselves."""
+    """Takes one micro-batch to Elasticsearch. Safe to repeat after a kill: documents replace themselves."""
 
     schemas: SchemaSource
     rules: RuleSet

@@ -34,7 +34,7 @@ class IngestBatch:
     on_step: Steps
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
-        """Judge, find duplicates, balance, write invalid, then valid, then the ledger. ``records``: Kafka source rows."""
+        """Judge, find duplicates, balance, write invalid, then valid, then the ledger."""
         with ExitStack() as cache:
             judged = keep(records.transform(judge(self.schemas.current(), self.rules)), cache)
             counted = tally(judged)

@@ -1,4 +1,4 @@
-"""The life of a job: take the lease, check where it stands, drain on schedule, retry what can be retried, stop cleanly."""
+"""The life of a job: take the lease, check where it stands, drain on schedule, retry what may pass, stop cleanly."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Job:
         except (StreamingQueryException, Py4JJavaError) as error:
             raise SinkUnavailable("a server that the job needs", self.journal.uri, _cause(error)) from error
 
-    def _gives_up(self, state: RetryCallState) -> bool:
+    def _gives_up(self, _: RetryCallState) -> bool:
         now = time.monotonic()
         if self._failing_since is None:
             self._failing_since = now

@@ -87,10 +87,16 @@ class Position:
     def _refuse_healthy(self, confirmed: Mapping[int, int]) -> None:
         planned = self.journal.planned_offsets(self.topic)
         if planned and all(offset <= planned.get(p, 0) for p, offset in confirmed.items()):
-            raise UsageError(f"{self.job}: checkpoint and ledger agree, there is nothing to recover; start it without --recover")
+            raise UsageError(
+                f"{self.job}: checkpoint and ledger agree, there is nothing to recover; start it without --recover"
+            )
 
     def _refuse_recreated(self, unread: Mapping[int, int], marks: Mapping[int, tuple[int, int]]) -> None:
-        ahead = [f"{self.topic}-{p}: read up to {o}, Kafka ends at {marks[p][1]}" for p, o in unread.items() if p in marks and o > marks[p][1]]
+        ahead = [
+            f"{self.topic}-{p}: read up to {o}, Kafka ends at {marks[p][1]}"
+            for p, o in unread.items()
+            if p in marks and o > marks[p][1]
+        ]
         if ahead:
             raise UsageError(
                 f"{self.job}: Kafka has fewer offsets than were read ({', '.join(ahead)}): the topic was truncated or "

@@ -108,20 +108,15 @@ class Status:
         ledger = self.tables.read(LEDGER).where((F.col("query") == job) & (F.col("topic") == self.topic))
         sums = [F.sum(c).alias(c) for c in ("valid", "invalid", "gaps", "lost")]
         bounds = [F.min("from_offset").alias("first"), F.max("until_offset").alias("until")]
-        rows = {r["partition"]: r for r in ledger.groupBy("partition").agg(*bounds, *sums).collect()}
+        found = [r.asDict() for r in ledger.groupBy("partition").agg(*bounds, *sums).collect()]
+        rows = {r.pop("partition"): r for r in found}
         last = ledger.orderBy(F.desc("committed_at")).select("batch_id", "committed_at").first()
-        marks = self.watermarks()
-        partitions = tuple(
-            PartitionState(
-                p,
-                *marks[p],
-                *(rows[p][1:] if p in rows else (marks[p][0], marks[p][0], 0, 0, 0, 0)),
-                held_valid.get(p, 0),
-                held_invalid.get(p, 0),
-            )
-            for p in sorted(marks)
-        )
-        return JobState(job, last[0] if last else None, last[1] if last else None, partitions)
+        partitions = []
+        for p, (earliest, latest) in sorted(self.watermarks().items()):
+            untouched = {"first": earliest, "until": earliest, "valid": 0, "invalid": 0, "gaps": 0, "lost": 0}
+            held = {"held_valid": held_valid.get(p, 0), "held_invalid": held_invalid.get(p, 0)}
+            partitions.append(PartitionState(p, earliest, latest, **rows.get(p, untouched), **held))
+        return JobState(job, last[0] if last else None, last[1] if last else None, tuple(partitions))
 
     def _count(self, table: str) -> dict[int, int]:
         rows = self.tables.read(table).where(F.col("kafka_topic") == self.topic)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from pipelines.records import OffsetRange, PartitionCount
@@ -59,5 +59,5 @@ def missing(ranges: Sequence[OffsetRange], counts: Iterable[PartitionCount]) -> 
     return {p: n for p, n in left.items() if n}
 
 
-def _sum(rows: Sequence[Mapping[str, int]], partition: int, is_valid: bool) -> int:
+def _sum(rows: Sequence[Row], partition: int, is_valid: bool) -> int:
     return sum(r["count"] for r in rows if r["kafka_partition"] == partition and r["is_valid"] == is_valid)

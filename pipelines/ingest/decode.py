@@ -32,7 +32,9 @@ def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
         read = frame.select("*", F.substring("value", 1, HEADER_BYTES).alias("_header"))
         for schema_id, writer in schemas.writers.items():
             read = read.withColumn(_written(schema_id), _when_written_by(schema_id, _avro(F.col("value"), writer)))
-        read = read.withColumn("_spare", _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w)))
+        read = read.withColumn(
+            "_spare", _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w))
+        )
         read = read.withColumn("log", F.when(F.col("_spare") == 0, _per_writer(schemas, _to_reader(schemas.reader))))
         read = read.withColumn("schema_id", _schema_id(schemas))
         read = read.withColumn("problem", F.when(F.col("log").isNull(), _problem(schemas)))
@@ -81,16 +83,16 @@ def _is_decoded(record: Column, writer: LogSchema) -> Column:
 
 
 def _field_bytes(value: Column, field: Field) -> Column:
-    size = {
-        "int": _varint_bytes,
-        "long": _varint_bytes,
-        "string": _text_bytes,
-        "bytes": _text_bytes,
-        "float": lambda _: F.lit(4),
-        "double": lambda _: F.lit(8),
-        "boolean": lambda _: F.lit(1),
-    }.get(field.type, lambda _: F.lit(1))(value)
+    size = _value_bytes(value, field.type)
     return F.when(value.isNull(), 1).otherwise(size + 1) if field.nullable else size
+
+
+def _value_bytes(value: Column, avro_type: str) -> Column:
+    if avro_type in {"int", "long"}:
+        return _varint_bytes(value)
+    if avro_type in {"string", "bytes"}:
+        return _text_bytes(value)
+    return F.lit({"float": 4, "double": 8}.get(avro_type, 1))  # boolean, or an enum of at most 64 symbols
 
 
 def _varint_bytes(value: Column) -> Column:
@@ -143,7 +145,9 @@ def _problem(schemas: SchemaSet) -> Column:
         )
         .when(first != "00", _fault("wire", "wrong_magic_byte", "the first byte is ", first, "; expected 00"))
         .when(size < HEADER_BYTES, _fault("wire", "short_header", "the value has ", size, " of 5 header bytes"))
-        .when(~is_known, _fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not in the registry"))
+        .when(
+            ~is_known, _fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not in the registry")
+        )
         .when(
             F.col("_spare").isNotNull(),
             _fault("decode", "trailing_bytes", F.col("_spare"), " bytes are left over after the record"),

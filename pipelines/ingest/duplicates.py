@@ -1,7 +1,7 @@
 """Find records whose ``request_id`` was there before, in the batch or in the hours the batch touches.
 
 Most batches hold none, so the search works on 64-bit hashes first and looks at request ids only where hashes meet.
-The first record wins: lowest offset, then partition. A retried request stays in its partition, so this is arrival order.
+The first record wins: lowest offset, then partition. A retried request stays in its partition: the order of arrival.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.ingest.coordinates import record_key
+
 
 def suspects(judged: DataFrame, known: DataFrame | None) -> DataFrame:
     """Hashes (``id_hash``) of request ids that occur twice in the valid rows of the batch, or there and in ``known``.
@@ -24,7 +25,7 @@ def suspects(judged: DataFrame, known: DataFrame | None) -> DataFrame:
 
 
 def losers(judged: DataFrame, known: DataFrame | None, hashes: DataFrame) -> DataFrame:
-    """The duplicate rows themselves: ``record_key`` and ``kafka_partition`` of every valid row that is not the first."""
+    """The duplicates themselves: ``record_key`` and ``kafka_partition`` of every valid row that is not the first."""
     rows = judged.where("is_valid").withColumn("id_hash", _id_hash()).join(hashes, "id_hash", "left_semi")
     rows = rows.select("request_id", "kafka_partition", record_key().alias("record_key"))
     rank = F.row_number().over(Window.partitionBy("request_id").orderBy("record_key"))

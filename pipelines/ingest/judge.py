@@ -13,7 +13,12 @@ from pipelines.ingest.decode import decode
 from pipelines.ingest.validate import validate
 from pipelines.records import LOG_FIELDS
 
-_KAFKA = {"topic": "kafka_topic", "partition": "kafka_partition", "offset": "kafka_offset", "timestamp": "kafka_timestamp"}
+_KAFKA = {
+    "topic": "kafka_topic",
+    "partition": "kafka_partition",
+    "offset": "kafka_offset",
+    "timestamp": "kafka_timestamp",
+}
 
 
 def judge(schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame]:

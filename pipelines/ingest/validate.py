@@ -73,7 +73,9 @@ def _schema_problem() -> Column:
     is_text = F.encode("_canonical", "UTF-8") == F.col("_canonical").cast("binary")
     utf8 = _fault("decode", "invalid_utf8", F.lit("a text field holds bytes that are not UTF-8"))
     unshowable = _fault(
-        "schema", "timestamp_unrepresentable", F.concat(F.lit("timestamp is no date of the years 1 to 9999: "), timestamp)
+        "schema",
+        "timestamp_unrepresentable",
+        F.concat(F.lit("timestamp is no date of the years 1 to 9999: "), timestamp),
     )
     return F.when(~is_text, utf8).when(~timestamp.between(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS), unshowable)
 

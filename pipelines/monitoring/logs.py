@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 from pipelines.records import Batch
 
 
-def configure(*, pretty: bool = False) -> None:
-    """Set up logging once per process; ``pretty`` is for a person at a terminal."""
+def configure(*, pretty: bool = False, stream: TextIO | None = None) -> None:
+    """Set up logging once per process, to standard error or ``stream``; ``pretty`` is for a person at a terminal."""
     renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -24,7 +24,7 @@ def configure(*, pretty: bool = False) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=True,
     )
 

@@ -43,7 +43,11 @@ def _die_amid_bulks(own: settings.Settings) -> None:
 
 
 def _written(client: Elasticsearch, pattern: str) -> int:
-    return int(client.indices.stats(index=pattern, metric="indexing")["_all"]["primaries"].get("indexing", {}).get("index_total", 0))
+    return int(
+        client.indices.stats(index=pattern, metric="indexing")["_all"]["primaries"]
+        .get("indexing", {})
+        .get("index_total", 0)
+    )
 
 
 def _die() -> None:

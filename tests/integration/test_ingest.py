@@ -67,7 +67,12 @@ def test_every_defect_is_kept_raw_with_the_reason_that_names_it(world: World) ->
 
 
 def test_warnings_stay_on_valid_rows(world: World) -> None:
-    odd = [record(user_agent=""), record(user_agent="u" * 1025), record(error_message=""), record(error_message="e" * 10**6)]
+    odd = [
+        record(user_agent=""),
+        record(user_agent="u" * 1025),
+        record(error_message=""),
+        record(error_message="e" * 10**6),
+    ]
     world.send([world.encode(r) for r in odd], partition=0, **{"message.max.bytes": 4_000_000})
     world.run("ingest")
     assert world.invalid() == {}
@@ -105,7 +110,9 @@ def test_ledger_balances_every_partition_over_small_batches(world: World) -> Non
     world.run("ingest", settings=small)
     for ranges in world.ledger("ingest").values():
         assert [r[0] for r in ranges] == [0, *(r[1] for r in ranges[:-1])], "ranges follow each other without a hole"
-        assert all(until - start == valid + invalid + gaps + lost for start, until, valid, invalid, gaps, lost in ranges)
+        assert all(
+            until - start == valid + invalid + gaps + lost for start, until, valid, invalid, gaps, lost in ranges
+        )
         assert ranges[-1][1] == 50
     assert len(world.valid()) + len(world.invalid()) == 600
 

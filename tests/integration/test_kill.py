@@ -78,7 +78,13 @@ def test_ingest_killed_at_every_gap(world: World, undisturbed: World) -> None:
 def test_index_killed_at_every_gap(world: World, undisturbed: World) -> None:
     feed(world, undisturbed)
     small = {"index": {"max_offsets_per_trigger": BATCH_OFFSETS}}
-    for step, batch_id in [("bulk", 0), ("documents_written", 0), ("invalid_written", 0), ("ledger_written", 0), ("bulk", 1)]:
+    for step, batch_id in [
+        ("bulk", 0),
+        ("documents_written", 0),
+        ("invalid_written", 0),
+        ("ledger_written", 0),
+        ("bulk", 1),
+    ]:
         kill_at(world, "index", step, batch_id)
     world.run("index", settings=world.with_settings(**small))
     undisturbed.run("index", settings=undisturbed.with_settings(**small))

@@ -1,4 +1,4 @@
-"""Two real stacks side by side: they come up, keep their data over a restart, and leave nothing behind."""
+"""Two real stacks side by side: each keeps its own data over a restart, and a stopped one leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +20,20 @@ from pipelines.settings import Settings, load
 from stack import dist, lifecycle, thrift
 from tests.integration.hive import create_database
 
-SUBJECT = "stack-test-value"
 SCHEMA = json.dumps({"type": "record", "name": "Test", "fields": [{"name": "id", "type": "string"}]})
 
 
 @pytest.fixture(scope="module")
-def stacks(tmp_path_factory: pytest.TempPathFactory, dist_folder: Path) -> Iterator[list[Settings]]:
-    """Two homes with ports of their own, the fetched files shared with the developer's home; both running."""
+def stack(tmp_path_factory: pytest.TempPathFactory, dist_folder: Path) -> Iterator[Settings]:
+    """A running stack of our own, to stop and start at will."""
     any_port = {"ports": dict.fromkeys(lifecycle.PORT_KEYS, 0), "elasticsearch_heap": "512m"}
-    found = [
-        load("local", dist=str(dist_folder), home=str(tmp_path_factory.mktemp(name)), stack=any_port)
-        for name in ("one", "two")
-    ]
-    dist.fetch(found[0], dist.STACK_SETS)
+    settings = load("local", dist=str(dist_folder), home=str(tmp_path_factory.mktemp("stack")), stack=any_port)
+    dist.fetch(settings, dist.STACK_SETS)
     try:
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(lifecycle.up, found))
-        yield found
+        lifecycle.up(settings)
+        yield settings
     finally:
-        for settings in found:
-            lifecycle.down(settings, purge=True)
+        lifecycle.down(settings, purge=True)
 
 
 def write(settings: Settings, word: str) -> None:
@@ -59,22 +52,25 @@ def write(settings: Settings, word: str) -> None:
     create_database(address["metastore"], f"sdp_{word}", f"{address['warehouse']}/sdp_{word}.db")
 
 
-def found_in(settings: Settings) -> dict[str, Any]:
-    """What every server of one stack holds."""
+def found_in(settings: Settings, *words: str) -> dict[str, Any]:
+    """What the servers of one stack hold of these words."""
     address = lifecycle.endpoints(settings)
     admin = AdminClient({"bootstrap.servers": address["kafka"]})
-    topics = [name for name in admin.list_topics(timeout=30).topics if not name.startswith("__")]
+    topics = [word for word in words if word in admin.list_topics(timeout=30).topics]
     with SchemaRegistryClient({"url": address["registry"]}) as registry:
-        schemas = {s: str(registry.get_latest_version(s).schema.schema_str) for s in registry.get_subjects()}
+        subjects = [name for word in words if (name := f"{word}-value") in registry.get_subjects()]
+        schemas = {name: registry.get_latest_version(name).schema.schema_str for name in subjects}
     with Elasticsearch(address["elasticsearch"]) as client:
         client.cluster.health(wait_for_status="yellow", wait_for_no_initializing_shards=True)
-        documents = [hit["_source"]["word"] for hit in client.search(index="*")["hits"]["hits"]]
+        indices = [word for word in words if client.indices.exists(index=word)]
+        documents = [hit["_source"]["word"] for index in indices for hit in client.search(index=index)["hits"]["hits"]]
     host, port = address["metastore"].removeprefix("thrift://").split(":")
+    databases = thrift.get_all_databases(host, int(port))
     return {
         "messages": {topic: first_message(address["kafka"], topic) for topic in topics},
         "schemas": schemas,
         "documents": documents,
-        "databases": sorted(thrift.get_all_databases(host, int(port))),
+        "databases": [name for word in words if (name := f"sdp_{word}") in databases],
     }
 
 
@@ -93,41 +89,39 @@ def expected(word: str) -> dict[str, Any]:
         "messages": {word: word.encode()},
         "schemas": {f"{word}-value": SCHEMA},
         "documents": [word],
-        "databases": ["default", f"sdp_{word}"],
+        "databases": [f"sdp_{word}"],
     }
 
 
-def test_two_stacks_side_by_side_keep_their_own_data_over_a_restart(stacks: list[Settings]) -> None:
-    one, two = stacks
-    write(one, "apple")
-    write(two, "pear")
-    before = lifecycle.endpoints(one)
-    lifecycle.down(one)
-    assert stack_processes(one) == []
-    assert lifecycle.up(one) == before
-    assert found_in(one) == expected("apple")
-    assert found_in(two) == expected("pear")
+def test_two_stacks_side_by_side_keep_their_own_data_over_a_restart(stack: Settings, servers: Settings) -> None:
+    write(stack, "apple")
+    write(servers, "pear")
+    before = lifecycle.endpoints(stack)
+    lifecycle.down(stack)
+    assert stack_processes(stack) == []
+    assert lifecycle.up(stack) == before
+    assert found_in(stack, "apple", "pear") == expected("apple")
+    assert found_in(servers, "apple", "pear") == expected("pear")
 
 
-def test_status_on_the_command_line(stacks: list[Settings]) -> None:
-    answer = sdp(stacks[0], "stack", "status", "--json")
+def test_status_on_the_command_line(stack: Settings) -> None:
+    answer = sdp(stack, "stack", "status", "--json")
     assert answer.returncode == 0
     shown = json.loads(answer.stdout)
-    assert {k: v for k, v in shown.items() if k != "servers"} == lifecycle.endpoints(stacks[0])
+    assert {k: v for k, v in shown.items() if k != "servers"} == lifecycle.endpoints(stack)
     assert all(server["running"] for server in shown["servers"].values())
 
 
-def test_doctor_finds_every_server_reachable(stacks: list[Settings]) -> None:
-    answer = sdp(stacks[0], "doctor", "--json")
+def test_doctor_finds_every_server_reachable(stack: Settings) -> None:
+    answer = sdp(stack, "doctor", "--json")
     levels = {finding["what"]: finding["level"] for finding in json.loads(answer.stdout)["findings"]}
     assert {levels[name] for name in ("kafka", "elasticsearch", "registry", "metastore")} == {"ok"}
 
 
-def test_a_stopped_stack_exits_with_3_and_leaves_no_process(stacks: list[Settings]) -> None:
-    two = stacks[1]
-    assert sdp(two, "stack", "down").returncode == 0
-    assert sdp(two, "stack", "status").returncode == 3
-    assert stack_processes(two) == []
+def test_a_stopped_stack_exits_with_3_and_leaves_no_process(stack: Settings) -> None:
+    assert sdp(stack, "stack", "down").returncode == 0
+    assert sdp(stack, "stack", "status").returncode == 3
+    assert stack_processes(stack) == []
 
 
 def sdp(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ from pipelines import bootstrap
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.lease import Lease
 from pipelines.errors import AlreadyRunning, CheckpointLost, OffsetsLost, RegistryUnavailable, UsageError
+from pipelines.flows.ports import Steps
 from pipelines.records import Batch
 from tests.proxy import Proxy
 from tests.world import World, record
@@ -27,7 +28,7 @@ class Interrupted(RuntimeError):
     """Stops a job in this process at a step."""
 
 
-def stop_at(step: str, batch_id: int = 0) -> bootstrap.Steps:
+def stop_at(step: str, batch_id: int = 0) -> Steps:
     def on_step(reached: str, batch: Batch) -> None:
         if (reached, batch.batch_id) == (step, batch_id):
             raise Interrupted(step)

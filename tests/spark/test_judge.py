@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import json
 import struct
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +29,7 @@ from tests.world import NOW_MS, record
 
 TEXT = avro.load("api6-logs-value").text
 SCHEMA = LogSchema(TEXT)
-PARSED = fastavro.parse_schema(__import__("json").loads(TEXT))
+PARSED = fastavro.parse_schema(json.loads(TEXT))
 RULES = load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", SCHEMA.kinds)
 SOURCE = """key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp,
     headers array<struct<key: string, value: binary>>"""
@@ -44,7 +46,9 @@ def framed(value: dict[str, Any], schema_id: int = 1) -> bytes:
     return b"\x00" + struct.pack(">I", schema_id) + body(value)
 
 
-def judged(spark: SparkSession, values: list[bytes | None], schemas: SchemaSet | None = None) -> list[dict[str, Any]]:
+def judged(
+    spark: SparkSession, values: Sequence[bytes | None], schemas: SchemaSet | None = None
+) -> list[dict[str, Any]]:
     """Judged rows in the order of the values, with the codes of all violations."""
     at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
     rows = [(None, value, "t", 0, n, at, None) for n, value in enumerate(values)]
@@ -61,19 +65,39 @@ def reference(value: bytes) -> dict[str, Any] | None:
         return None
     stream = io.BytesIO(value[5:])
     try:
-        found = fastavro.schemaless_reader(stream, PARSED, None)
+        found: Any = fastavro.schemaless_reader(stream, PARSED, None)
     except (EOFError, UnicodeDecodeError, IndexError, ValueError, OverflowError, MemoryError):
         return None
-    again = body(found) if all(-(2**31) <= found[k] < 2**31 for k in INTS) and -(2**63) <= found["timestamp"] < 2**63 else b""
+    again = (
+        body(found)
+        if all(-(2**31) <= found[k] < 2**31 for k in INTS) and -(2**63) <= found["timestamp"] < 2**63
+        else b""
+    )
     return found if again == value[5:] else None
 
 
 INTS = ("status_code", "response_time_ms", "payload_size")
 
-texts = st.text(max_size=40) | st.sampled_from(["", " ", "\t\n", "\u00a0", "/", "/a", "GET", "get", "\x00", "🦊", "e\u0301"])
+texts = st.text(max_size=40) | st.sampled_from(
+    ["", " ", "\t\n", "\u00a0", "/", "/a", "GET", "get", "\x00", "🦊", "e\u0301"]
+)
 addresses = (
     st.ip_addresses().map(str)
-    | st.sampled_from(["::", "::1", "1.2.3.4", "01.2.3.4", "256.1.1.1", "1.2.3", "::ffff:1.2.3.4", "1::2::3", "fe80::1%eth0", ":1", "1.2.3.4\n"])
+    | st.sampled_from(
+        [
+            "::",
+            "::1",
+            "1.2.3.4",
+            "01.2.3.4",
+            "256.1.1.1",
+            "1.2.3",
+            "::ffff:1.2.3.4",
+            "1::2::3",
+            "fe80::1%eth0",
+            ":1",
+            "1.2.3.4\n",
+        ]
+    )
     | st.text(alphabet="0123456789abcdef:.", max_size=24)
 )
 ints = st.integers(-(2**31), 2**31 - 1) | st.sampled_from([0, -1, 99, 100, 599, 600])
@@ -127,7 +151,9 @@ def test_both_evaluators_agree_and_content_survives(spark: SparkSession, values:
 
 @FEW
 @given(values=st.lists(st.binary(max_size=60) | mutations(), min_size=60, max_size=120))
-def test_any_bytes_end_in_exactly_one_half_and_only_real_records_decode(spark: SparkSession, values: list[bytes]) -> None:
+def test_any_bytes_end_in_exactly_one_half_and_only_real_records_decode(
+    spark: SparkSession, values: list[bytes]
+) -> None:
     rows = judged(spark, list(values))
     assert len(rows) == len(values)
     for value, row in zip(values, rows, strict=True):
@@ -168,13 +194,18 @@ def test_a_length_that_is_only_claimed_allocates_nothing(spark: SparkSession, cl
 
 def test_versions_mixed_in_one_batch_decode_into_the_reader_schema(spark: SparkSession) -> None:
     older = TEXT.replace('"type": "long"', '"type": "int"').replace(
-        '{"name": "payload_size", "type": "int"},', '{"name": "region", "type": "string"}, {"name": "payload_size", "type": "int"},'
+        '{"name": "payload_size", "type": "int"},',
+        '{"name": "region", "type": "string"}, {"name": "payload_size", "type": "int"},',
     )
     schemas = SchemaSet(SCHEMA, {1: SCHEMA, 9: LogSchema(older)})
     old = record(timestamp=1_700_000) | {"region": "eu-west"}
     out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(__import__("json").loads(older)), old)
-    values = [framed(record()), b"\x00\x00\x00\x00\x09" + out.getvalue(), b"\x00\x00\x00\x00\x09" + out.getvalue() + b"!"]
+    fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(older)), old)
+    values = [
+        framed(record()),
+        b"\x00\x00\x00\x00\x09" + out.getvalue(),
+        b"\x00\x00\x00\x00\x09" + out.getvalue() + b"!",
+    ]
     rows = judged(spark, values, schemas)
     assert [row["schema_id"] for row in rows] == [1, 9, 9]
     assert {name: rows[1][name] for name in LOG_FIELDS} == {name: old[name] for name in LOG_FIELDS}
@@ -183,7 +214,10 @@ def test_versions_mixed_in_one_batch_decode_into_the_reader_schema(spark: SparkS
 
 def test_a_negative_or_huge_schema_id_is_unknown_not_fatal(spark: SparkSession) -> None:
     rows = judged(spark, [b"\x00\xff\xff\xff\xff" + body(record()), b"\x00\x80\x00\x00\x00x"])
-    assert [(r["problem_code"], r["schema_id"]) for r in rows] == [("unknown_schema_id", 2**32 - 1), ("unknown_schema_id", 2**31)]
+    assert [(r["problem_code"], r["schema_id"]) for r in rows] == [
+        ("unknown_schema_id", 2**32 - 1),
+        ("unknown_schema_id", 2**31),
+    ]
 
 
 def test_no_python_runs_in_the_hot_path(spark: SparkSession) -> None:

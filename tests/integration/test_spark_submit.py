@@ -127,7 +127,7 @@ sys.exit(0)
 LIKE_A_JVM = """
 python={python}
 $python {driver} jobs/ingest_logs.py & driver=$!
-$python -c 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_DFL); time.sleep(60)' pyspark.daemon & daemon=$!
+$python -c 'from signal import *; import time; signal(SIGTERM, SIG_DFL); time.sleep(60)' pyspark.daemon & daemon=$!
 wait $driver; code=$?
 kill -0 $daemon && echo the workers were left alone
 kill $daemon

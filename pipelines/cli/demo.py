@@ -1,0 +1,195 @@
+"""``sdp demo``: the whole house once, on real servers, ending with a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from pipelines.cli.options import Env, Set, err, load, out
+from pipelines.cli.produce import parse_until
+from pipelines.cli.status import job_states
+from pipelines.settings import Settings
+from pipelines.traffic.generate import Plan
+from pipelines.traffic.mix import parse_mix
+from stack import lifecycle
+
+if TYPE_CHECKING:
+    from pipelines.flows.ports import Steps
+    from pipelines.flows.produce import Produced
+    from pipelines.flows.status import JobState, Status
+    from pipelines.records import Batch
+
+HOUR_MS = 3_600_000
+SHOWN_REASONS = 12
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``sdp``."""
+    app.command("demo")(demo)
+
+
+def demo(
+    count: Annotated[int, typer.Option(min=1, help="Records to send.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="Seed of the traffic.")] = 6,
+    env: Env = None,
+    overrides: Set = None,
+) -> None:
+    """Start the stack, send mixed records, run both jobs to the end of the topic, and prove that nothing is missing.
+
+    Example: sdp demo --count 50000
+
+    Run it again and the same topic grows: the proof covers everything that was ever sent. The stack keeps running;
+    stop it with `sdp stack down`.
+    """
+    settings = load(env, overrides)
+    with _progress() as bar:
+        _stack(settings, bar)
+        settings = load(env, overrides)  # now with the addresses of the running stack
+        produced = _produce(settings, bar, Plan(count, seed, parse_mix("default"), 6 * HOUR_MS, parse_until("now"), 0))
+        found, jobs = _run_jobs(settings, bar)
+    _show_proof(jobs)
+    _show_bad_rows(found)
+    ok = _show_verdict(produced, jobs)
+    _show_addresses(settings)
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _progress() -> Progress:
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    ]
+    return Progress(*columns, TextColumn("{task.fields[note]}"), console=err)
+
+
+def _stack(settings: Settings, bar: Progress) -> None:
+    total = len(lifecycle.SERVERS)
+    task = bar.add_task("local stack", total=total, note="")
+    ready: set[str] = set()
+
+    def show(server: str, state: str) -> None:
+        if state.startswith(("ready", "running")):
+            ready.add(server)
+        bar.update(task, completed=len(ready), note=f"{server}: {state}")
+
+    lifecycle.up(settings, show)
+    bar.update(task, completed=total, note="")
+
+
+def _produce(settings: Settings, bar: Progress, plan: Plan) -> Produced:
+    from pipelines import bootstrap  # pyspark takes a second to import; --help should not
+
+    task = bar.add_task("produce", total=plan.count, note="")
+    return bootstrap.produce(settings, plan, 0, lambda sent: bar.update(task, completed=sent.acknowledged))
+
+
+def _run_jobs(settings: Settings, bar: Progress) -> tuple[Status, list[JobState]]:
+    from pipelines import bootstrap
+    from pipelines.monitoring import logs
+
+    log = settings.home_path / "logs" / "demo.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as stream:
+        logs.configure(stream=stream)
+        starting = bar.add_task("Spark", total=1, note="starting")
+        spark = bootstrap.spark_session(settings, "sdp-demo")
+        bar.update(starting, completed=1, note="")
+        for name in (bootstrap.INGEST, bootstrap.INDEX):
+            task = bar.add_task(name, total=None, note="")
+            flow = bootstrap.job(name, settings, spark, _follow(bar, task))
+            bootstrap.stop_on_signals(flow.stop)
+            flow.run(once=True)
+            if flow.stop.is_set():
+                raise KeyboardInterrupt
+            bar.update(task, total=bar.tasks[task].completed, note="")
+        proving = bar.add_task("prove", total=1, note="counting what is really there")
+        found = bootstrap.status(settings, spark)
+        jobs, away = job_states(found)
+        if away:
+            raise away
+        bar.update(proving, completed=1, note="")
+    return found, jobs
+
+
+def _follow(bar: Progress, task: int) -> Steps:
+    """Shows the records of finished batches and the step that the running one has reached."""
+
+    def on_step(step: str, batch: Batch) -> None:
+        records = sum(map(len, batch.ranges))
+        note = f"batch {batch.batch_id} of {records:,} records: {step.replace('_', ' ')}"
+        bar.update(task, advance=records if step == "done" else 0, note=note)  # type: ignore[arg-type]
+
+    return on_step
+
+
+def _show_proof(jobs: list[JobState]) -> None:
+    ingest, index = jobs
+    table = Table(title="What became of every offset", title_justify="left")
+    columns: list[tuple[str, Callable[[JobState, JobState, int], int]]] = [
+        ("offsets read", lambda a, _, n: a.partitions[n].until - a.partitions[n].first),
+        ("valid rows", lambda a, _, n: a.partitions[n].held_valid),
+        ("invalid rows", lambda a, _, n: a.partitions[n].held_invalid),
+        ("gaps", lambda a, _, n: a.partitions[n].gaps),
+        ("lost", lambda a, _, n: a.partitions[n].lost),
+        ("documents", lambda _, b, n: b.partitions[n].held_valid),
+        ("refused", lambda _, b, n: b.partitions[n].held_invalid),
+    ]
+    table.add_column("partition", justify="right")
+    for heading, _ in columns:
+        table.add_column(heading, justify="right")
+    sums = [0] * len(columns)
+    for n, state in enumerate(ingest.partitions):
+        values = [value(ingest, index, n) for _, value in columns]
+        sums = [a + b for a, b in zip(sums, values, strict=True)]
+        table.add_row(str(state.partition), *(f"{v:,}" for v in values))
+    table.add_section()
+    table.add_row("all", *(f"{v:,}" for v in sums), style="bold")
+    out.print(table)
+
+
+def _show_bad_rows(found: Status) -> None:
+    table = Table(title="Some bad rows and why", title_justify="left")
+    for heading in ("rows", "reason", "partition/offset", "message", "raw value"):
+        table.add_column(heading, justify="right" if heading == "rows" else "left", overflow="fold")
+    counts = found.reasons()
+    for row in found.samples(at_most=SHOWN_REASONS).collect():
+        at = f"{row['kafka_partition']}/{row['kafka_offset']}"
+        table.add_row(f"{counts.get(row['code'], 0):,}", row["code"], at, row["error_message"][:90], row["raw_hex"])
+    out.print(table)
+
+
+def _show_verdict(produced: Produced, jobs: list[JobState]) -> bool:
+    ingest, index = jobs
+    problems = [text for job in jobs for text in job.problems]
+    if ingest.total("held_valid") != index.total("held_valid"):
+        problems.append(f"{ingest.total('held_valid'):,} valid rows, {index.total('held_valid'):,} documents")
+    if ingest.total("lag") or index.total("lag"):
+        problems.append("a job has not reached the end of the topic")
+    expected = produced.expected
+    out.print(
+        f"This run sent {expected.count:,} records, of which {expected.valid:,} had to become valid and "
+        f"{expected.invalid:,} invalid ({expected.duplicates:,} duplicates)."
+    )
+    if problems:
+        out.print("It does NOT add up:", *problems, sep="\n  ", style="bold red", markup=False)
+        return False
+    out.print(
+        "It adds up: every offset is a valid or an invalid row, and every valid row is a document.", style="bold green"
+    )
+    return True
+
+
+def _show_addresses(settings: Settings) -> None:
+    table = Table(title="What is running (stop it with: sdp stack down)", title_justify="left", show_header=False)
+    for name, address in lifecycle.endpoints(settings).items():
+        table.add_row(name, str(address))
+    table.add_row("logs", str(settings.home_path / "logs" / "demo.log"))
+    out.print(table)
