@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InvalidSetting
 
@@ -126,7 +126,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix="SDP_",
         env_nested_delimiter="__",
-        extra="ignore",
+        extra="forbid",
         frozen=True,
         nested_model_default_partial_update=True,
     )
@@ -200,8 +200,8 @@ class _FileSource(PydanticBaseSettingsSource):
 
     def __call__(self) -> dict[str, Any]:
         overlay = ROOT / "conf" / f"{self.env}.yaml"
-        if not overlay.is_file():
-            known = sorted(p.stem for p in (ROOT / "conf").glob("*.yaml") if p.stem not in {"base", "topics"})
+        known = sorted(p.stem for p in (ROOT / "conf").glob("*.yaml") if p.stem not in {"base", "topics"})
+        if self.env not in known:
             raise InvalidSetting(f"no environment {self.env!r}: expected {overlay}; there are {', '.join(known)}")
         layers = [read_yaml(ROOT / "conf" / "base.yaml"), read_yaml(overlay)]
         if self.env == "local":
@@ -229,11 +229,16 @@ def load(env: str | None = None, overrides: Iterable[str] = (), **values: Any) -
     except ValidationError as error:
         problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InvalidSetting("; ".join(problems)) from None
+    except SettingsError as error:  # an environment variable that had to be JSON
+        raise InvalidSetting(str(error)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """One YAML file as a mapping; an empty file is an empty mapping."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    """One YAML file as a mapping; an empty file is an empty mapping. Raises InvalidSetting."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InvalidSetting(f"{path}: {error}") from None
     if not isinstance(content, dict):
         raise InvalidSetting(f"{path}: expected a mapping at the top, found {type(content).__name__}")
     return content
@@ -252,7 +257,10 @@ def _nested(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not all(key.split(".")):
         raise InvalidSetting(f"--set takes key.path=value, not {text!r}")
-    nested: Any = yaml.safe_load(value) if value else ""
+    try:
+        nested: Any = yaml.safe_load(value) if value else ""
+    except (ValueError, yaml.YAMLError):
+        raise InvalidSetting(f"--set {key}: the value is not YAML; put it in quotes") from None
     for part in reversed(key.split(".")):
         nested = {part: nested}
     return dict(nested)

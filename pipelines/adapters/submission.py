@@ -28,6 +28,8 @@ IMAGE_HOME = "/opt/sdp"
 """Where deploy/kubernetes/Dockerfile puts the application."""
 
 _PACKED = ("pipelines", "stack", "conf", "schemas")
+_LOGGING = "conf/log4j2.properties"
+_DRIVER_OPTIONS = "spark.driver.defaultJavaOptions"
 _SETTINGS_NAME = "sdp-settings.json"
 _ANYWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|/")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -68,7 +70,7 @@ def arguments(
     options += ["--jars", _jars(wanted.jars, fetched)]
     application = [str(ROOT / "jobs" / f"{wanted.job}_logs.py"), *wanted.flags]
     if wanted.target == LOCAL:
-        given = {**conf, "spark.pyspark.python": sys.executable}
+        given = {**_quiet((ROOT / _LOGGING).as_uri()), **conf, "spark.pyspark.python": sys.executable}
         options += ["--master", settings.spark.master, *_as_options(given)]
         return [*options, *wanted.extra, *application, *wanted.selection]
     yarn = [*options, *_yarn(settings, wanted, conf), *wanted.extra, *application]
@@ -111,12 +113,13 @@ def _yarn(settings: Settings, wanted: Submission, conf: Mapping[str, str]) -> li
             "which Python do the nodes run? Set PYSPARK_PYTHON to one that has requirements/runtime.txt installed on "
             "every node, or SDP_PYTHON_ARCHIVE to a packed virtual environment; docs/yarn.md shows both"
         )
-    given = {**conf, "spark.pyspark.python": python, "spark.executorEnv.PYTHONPATH": "app"}
+    given = {**_quiet(f"app/{_LOGGING}"), **conf, "spark.pyspark.python": python, "spark.executorEnv.PYTHONPATH": "app"}
     given["spark.ui.enabled"] = settings.spark.conf.get("spark.ui.enabled", "true")
     given |= _attempts("--once" in wanted.flags)
     options = ["--master", "yarn", "--archives", ",".join(archives)]
     if wanted.target == YARN_CLIENT:
         given["spark.pyspark.driver.python"] = sys.executable
+        given[_DRIVER_OPTIONS] = conf.get(_DRIVER_OPTIONS, _quiet((ROOT / _LOGGING).as_uri())[_DRIVER_OPTIONS])
         return [*options, "--deploy-mode", "client", *_as_options(given)]
     given["spark.yarn.appMasterEnv.PYTHONPATH"] = "app"
     given["spark.yarn.appMasterEnv.SDP_SETTINGS_FILE"] = _SETTINGS_NAME
@@ -131,13 +134,20 @@ def _attempts(once: bool) -> dict[str, str]:
     return {"spark.yarn.maxAppAttempts": "4", "spark.yarn.am.attemptFailuresValidityInterval": "1h"}
 
 
+def _quiet(logging: str) -> dict[str, str]:
+    """What the JVMs log; in the options that Spark puts before those on which correctness rests."""
+    option = f"-Dlog4j2.configurationFile={logging}"
+    return {_DRIVER_OPTIONS: option, "spark.executor.defaultJavaOptions": option}
+
+
 def _kubernetes(settings: Settings, wanted: Submission, conf: Mapping[str, str]) -> list[str]:
     _require_shared_places(settings, wanted.target)
     if not settings.spark.master.startswith("k8s://") and "--master" not in wanted.extra:
         raise UsageError("which cluster? Set spark.master, for example --set spark.master=k8s://https://HOST:6443")
     if "spark.kubernetes.container.image" not in " ".join([*settings.spark.conf, *wanted.extra]):
         raise UsageError("which image? Add: -- --conf spark.kubernetes.container.image=REGISTRY/sdp:TAG")
-    given = {**conf, "spark.ui.enabled": settings.spark.conf.get("spark.ui.enabled", "true")}
+    given = {**_quiet(f"{IMAGE_HOME}/{_LOGGING}"), **conf}
+    given["spark.ui.enabled"] = settings.spark.conf.get("spark.ui.enabled", "true")
     options = ["--name", f"sdp-{wanted.job}", "--driver-memory", settings.spark.driver_memory]
     options += ["--master", settings.spark.master, "--deploy-mode", "cluster", *_as_options(given)]
     application = f"local://{IMAGE_HOME}/jobs/{wanted.job}_logs.py"
@@ -154,7 +164,8 @@ def _jars(given: str, fetched: Callable[[], Sequence[Path]]) -> str:
 
 
 def _as_options(conf: Mapping[str, str]) -> list[str]:
-    return [part for key, value in conf.items() if not SECRET.search(key) for part in ("--conf", f"{key}={value}")]
+    shown = {key: value for key, value in conf.items() if ".secretKeyRef." in key or not SECRET.search(key)}
+    return [part for key, value in shown.items() for part in ("--conf", f"{key}={value}")]
 
 
 def _refuse_visible_secrets(selection: Sequence[str]) -> None:

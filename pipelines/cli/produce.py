@@ -35,6 +35,8 @@ def register(app: typer.Typer) -> None:
 def init(env: Env = None, overrides: Set = None, as_json: Json = False) -> None:
     """Create the topics and register the schema; what is there already stays as it is.
 
+    Example: sdp init --set kafka.topic=api6-logs
+
     A topic that differs from conf/topics.yaml is reported, never changed.
     """
     from pipelines import bootstrap  # takes a second to import; --help should not

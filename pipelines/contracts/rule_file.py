@@ -25,7 +25,7 @@ def load_rules(path: Path, fields: Mapping[str, str]) -> RuleSet:
         content = yaml.safe_load(text)
     except OSError as error:
         raise InvalidRuleFile(str(path), 1, error.strerror or str(error)) from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
         mark = getattr(error, "problem_mark", None)
         raise InvalidRuleFile(str(path), mark.line + 1 if mark else 1, f"not YAML: {error}") from None
     try:
@@ -33,7 +33,7 @@ def load_rules(path: Path, fields: Mapping[str, str]) -> RuleSet:
     except ValidationError as error:
         first = error.errors()[0]
         where = first["loc"]
-        names = ".".join(str(part) for part in where if part not in CHECK_TYPES)
+        names = ".".join(map(str, where[:2] + where[3:]))  # the third part is the tag of the union of checks
         raise InvalidRuleFile(str(path), _line(node, where), f"{names or 'file'}: {first['msg']}") from None
     _check_fields(rules, fields, path, node)
     return rules

@@ -44,9 +44,12 @@ class LogSchema:
     @cached_property
     def fields(self) -> tuple[Field, ...]:
         """Fields in writing order. Raises InvalidSetting for a schema that is not a flat record."""
-        schema = json.loads(self.text)
-        if schema.get("type") != "record":
-            raise InvalidSetting(f"schema {schema.get('name', '?')}: a log schema is an Avro record")
+        try:
+            schema = json.loads(self.text)
+        except ValueError as error:
+            raise InvalidSetting(f"a schema is no JSON: {error}") from None
+        if not isinstance(schema, dict) or schema.get("type") != "record":
+            raise InvalidSetting(f"a log schema is an Avro record, not {self.text[:80]}")
         return tuple(_field(raw) for raw in schema["fields"])
 
     @cached_property

@@ -28,7 +28,7 @@ class Balance:
         lacking = missing(batch.ranges, counts)
         by_partition = {c.partition: c for c in counts}
         lost = {r.partition: self._lost_in(r) for r in batch.ranges}
-        gaps = {p: n - lost.get(p, 0) for p, n in lacking.items()}
+        gaps = {p: lacking.get(p, 0) - lost.get(p, 0) for p in sorted(lacking.keys() | lost.keys())}
         self._refuse_unexplained(batch, gaps, by_partition)
         return [
             self._entry(r, by_partition.get(r.partition), gaps.get(r.partition, 0), lost[r.partition])

@@ -94,7 +94,7 @@ class Job:
                 return
             if self._failure is not None:
                 raise self._failure from None
-            self.position.losses(starts, accept=False)
+            self.position.losses(starts, accept=bool(self._accepted))
             raise
         finally:
             query.stop()
@@ -130,9 +130,11 @@ class Job:
             reraise=True,
         )
         try:
-            return retrying(call)
+            result = retrying(call)
         except (StreamingQueryException, Py4JJavaError) as error:
             raise SinkUnavailable("a server that the job needs", self.journal.uri, _cause(error)) from error
+        self._failing_since = None
+        return result
 
     def _gives_up(self, _: RetryCallState) -> bool:
         now = time.monotonic()

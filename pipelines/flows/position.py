@@ -59,11 +59,12 @@ class Position:
         return starts
 
     def losses(self, starts: Mapping[int, int] | None, *, accept: bool) -> list[OffsetRange]:
-        """Ranges that Kafka no longer holds and nobody has read. Raises OffsetsLost unless they are accepted."""
-        unread = self.journal.next_offsets(self.topic) or dict(starts or {})
-        if not unread:
-            return []
+        """Ranges that Kafka no longer holds and nobody has read.
+
+        Raises OffsetsLost unless they are accepted, and UsageError if there is no such topic: Spark would retry that.
+        """
         marks = self.broker.watermarks(self.topic)
+        unread = self.journal.next_offsets(self.topic) or dict(starts or {})
         self._refuse_recreated(unread, marks)
         lost = [
             OffsetRange(self.topic, p, offset, marks[p][0])

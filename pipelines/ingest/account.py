@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from pipelines.records import OffsetRange, PartitionCount
+
+HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +24,18 @@ class Tally:
 
 def tally(judged: DataFrame) -> Tally:
     """Count a judged batch. Collects one row per partition and hour, which the rules' time window bounds."""
-    event = F.timestamp_millis("timestamp")
-    by = judged.groupBy(
-        "kafka_partition",
-        "is_valid",
-        F.when(F.col("is_valid"), F.date_format(F.date_trunc("hour", event), "yyyy-MM-dd HH")).alias("event_hour"),
-    )
+    event_hour = F.col("timestamp") - F.pmod(F.col("timestamp"), F.lit(HOUR_MS))
+    by = judged.groupBy("kafka_partition", "is_valid", F.when(F.col("is_valid"), event_hour).alias("hour_ms"))
     rows = by.count().collect()
-    hours = sorted({r["event_hour"] for r in rows if r["event_hour"]})
+    hours = sorted({r["hour_ms"] for r in rows if r["hour_ms"] is not None})
     partitions = sorted({r["kafka_partition"] for r in rows})
     counts = tuple(PartitionCount(p, _sum(rows, p, True), _sum(rows, p, False)) for p in partitions)
-    return Tally(counts, tuple((h[:10], int(h[11:])) for h in hours))
+    return Tally(counts, tuple(map(_date_and_hour, hours)))
+
+
+def _date_and_hour(hour_ms: int) -> tuple[str, int]:
+    start = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=hour_ms)
+    return f"{start:%Y-%m-%d}", start.hour
 
 
 def per_partition(rows: DataFrame | None) -> dict[int, int]:

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from pipelines.ingest.coordinates import record_key
 from pipelines.ingest.route import DUPLICATE, Stamp, coordinates, stamped
-from pipelines.ingest.validate import violations
+from pipelines.ingest.validate import rule_violations
 from pipelines.records import LOG_FIELDS, Severity, Stage
 
 ID, DAY, VERSION = "request_id", "index_day", "doc_version"
@@ -66,7 +66,7 @@ def rejected(judged: DataFrame, rejects: DataFrame, stamp: Stamp) -> DataFrame:
         F.lit(None).cast("string").alias("rule_fingerprint"),
     )
     rows = judged.join(rejects, ["kafka_partition", "kafka_offset"])
-    warnings = violations(stamp.rules)
+    warnings = rule_violations(stamp.rules)
     return rows.select(
         *coordinates(),
         F.col("value").alias("raw"),

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.rules import RuleSet
 from pipelines.ingest.coordinates import record_key
-from pipelines.ingest.validate import VIOLATION, violations
+from pipelines.ingest.validate import VIOLATION, rule_violations, violations
 from pipelines.records import LOG_FIELDS, Severity, Stage
 
 DUPLICATE = "duplicate_request_id"
@@ -54,7 +54,7 @@ def _valid(stamp: Stamp) -> list[Column]:
     return [
         *map(F.col, LOG_FIELDS),
         event_time().alias("event_time"),
-        violations(stamp.rules).alias("warnings"),
+        rule_violations(stamp.rules).alias("warnings"),
         *coordinates(),
         F.col("schema_id"),
         F.col("content_hash"),

@@ -54,11 +54,18 @@ def violations(rules: r.RuleSet) -> Column:
         F.lit(Severity.CRITICAL.value).alias("severity"),
         F.lit(None).cast("string").alias("rule_fingerprint"),
     )
+    of_problem = F.when(F.col("problem_code").isNotNull(), F.array(fault)).otherwise(_none())
+    return F.concat(of_problem, rule_violations(rules))
+
+
+def rule_violations(rules: r.RuleSet) -> Column:
+    """Violations of rules alone: on a valid row these are its warnings. Built only where a bit is set."""
     of_rules = F.array(*(F.when(_bit(k), _violation(rule, rules)) for k, rule in enumerate(rules.rules)))
-    none = F.array().cast(f"array<{VIOLATION}>")
-    of_problem = F.when(F.col("problem_code").isNotNull(), F.array(fault)).otherwise(none)
-    broken = F.when(F.col("broken") != 0, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(none)
-    return F.concat(of_problem, broken)
+    return F.when(F.col("broken") != 0, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(_none())
+
+
+def _none() -> Column:
+    return F.array().cast(f"array<{VIOLATION}>")
 
 
 def _canonical() -> Column:

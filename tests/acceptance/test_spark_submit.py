@@ -27,10 +27,11 @@ def test_a_wrong_setting_is_exit_code_2_and_one_readable_message(world: World) -
     assert "Traceback" not in said
 
 
-def test_a_topic_that_is_not_there_is_exit_code_2_of_the_job_itself(world: World) -> None:
-    code, said = submit(["local", "ingest", "--once", *selection(world.settings), "--set", "kafka.topic=no-such"])
+def test_the_exit_code_of_the_job_is_that_of_the_script(world: World) -> None:
+    rules = ["--set", "rules.file=conf/rules/none.yaml"]
+    code, said = submit(["local", "ingest", "--once", *selection(world.settings), *rules])
     assert code == 2, said
-    assert "no such topic" in " ".join(said.split())
+    assert "none.yaml:1: No such file" in " ".join(said.split())
 
 
 def test_sigterm_finishes_the_batch_and_the_next_run_goes_on(world: World) -> None:

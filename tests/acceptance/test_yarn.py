@@ -91,7 +91,7 @@ def test_ingest_in_cluster_mode_takes_every_record_once(world: World, cluster: C
 
 
 def test_the_exit_code_of_the_job_comes_back_from_the_cluster(world: World, cluster: Cluster) -> None:
-    code, said = cluster.submit(world.settings, "--set", "kafka.topic=no-such")
+    code, said = cluster.submit(world.settings, "--set", "rules.file=conf/rules/none.yaml")
     assert code == 2, said
     assert cluster.applications()[-1]["finalStatus"] == "FAILED"
-    assert "no such topic" in " ".join(cluster.logs().split())
+    assert "none.yaml:1: No such file" in " ".join(cluster.logs().split())
