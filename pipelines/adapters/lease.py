@@ -23,6 +23,7 @@ from pipelines.errors import AlreadyRunning
 
 TTL_S = 30.0
 HEARTBEAT_S = 5.0
+READS, REREAD_S = 3, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,12 @@ class Lease:
             self._files.write_text(self._uri, json.dumps(asdict(renewed)), overwrite=True)
 
     def _read(self) -> Holder | None:
-        if not self._files.exists(self._uri):
-            return None
-        try:
-            return Holder(**json.loads(self._files.read_text(self._uri)))
-        except (ValueError, TypeError):
-            return None  # half-written by a holder that died
+        """Who holds the lease now: nobody if there is no file, or one that stays half-written as by a dead holder."""
+        for _ in range(READS):
+            if not self._files.exists(self._uri):
+                return None
+            try:
+                return Holder(**json.loads(self._files.read_text(self._uri)))
+            except (ValueError, TypeError):
+                time.sleep(REREAD_S)  # a living holder may be renewing it right now
+        return None

@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments)
     except SdpError as error:
-        options.err.print(f"sdp: {error}", style="red", markup=False, highlight=False)
+        options.err.print(f"sdp: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         options.err.print("sdp: interrupted; nothing is lost, run the same command again to go on", markup=False)

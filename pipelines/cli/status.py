@@ -55,7 +55,7 @@ def show(jobs: list[JobState], away: Unavailable | None = None) -> None:
         out.print(_table(job))
         _print_verdict(job)
     if away:
-        out.print(f"index: {away}", style="red", markup=False)
+        out.print(f"index: {away}", style="red", markup=False, soft_wrap=True)
 
 
 def as_data(jobs: list[JobState], away: Unavailable | None = None) -> dict[str, Any]:
@@ -97,10 +97,12 @@ def _print_verdict(job: JobState) -> None:
     if job.problems:
         out.print(f"{job.job}: DOES NOT ADD UP", style="bold red")
         for text in job.problems:
-            out.print(f"  {text}", markup=False)
+            out.print(f"  {text}", markup=False, soft_wrap=True)
         return
     read = job.total("until") - job.total("first")
     parts = " + ".join(f"{job.total(name):,} {name}" for name in ("valid", "invalid", "gaps", "lost"))
     out.print(
-        f"{job.job}: {read:,} offsets read = {parts}, and the rows found are the same: it adds up", style="bold green"
+        f"{job.job}: {read:,} offsets read = {parts}, and the rows found are the same: it adds up",
+        style="bold green",
+        soft_wrap=True,
     )

@@ -17,7 +17,7 @@ def load_rules(path: Path, fields: Mapping[str, str]) -> RuleSet:
     """Parse ``path`` against the subject's fields (name → ``text`` or ``number``).
 
     Raises InvalidRuleFile for bad YAML, unknown keys or checks, unknown fields, checks on the wrong type of field,
-    duplicate ids, and the first of several mistakes.
+    duplicate ids and keys, and the first of several mistakes.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -35,8 +35,23 @@ def load_rules(path: Path, fields: Mapping[str, str]) -> RuleSet:
         where = first["loc"]
         names = ".".join(map(str, where[:2] + where[3:]))  # the third part is the tag of the union of checks
         raise InvalidRuleFile(str(path), _line(node, where), f"{names or 'file'}: {first['msg']}") from None
+    _refuse_repeated_keys(node, path)
     _check_fields(rules, fields, path, node)
     return rules
+
+
+def _refuse_repeated_keys(node: Any, path: Path) -> None:
+    """YAML would silently take the last one."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise InvalidRuleFile(str(path), key.start_mark.line + 1, f"key {key.value!r} is there twice")
+            seen.add(key.value)
+            _refuse_repeated_keys(value, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, path)
 
 
 def _check_fields(rules: RuleSet, fields: Mapping[str, str], path: Path, node: Any) -> None:

@@ -86,7 +86,10 @@ LOST = [OffsetRange("t", 3, 5, 9), OffsetRange("t", 4, 0, 1)]
             errors.OffsetsLost("ingest", LOST),
             ["no longer holds 5 offsets", "t-3 [5, 9), t-4 [0, 1)", "`sdp run ingest --accept-loss`"],
         ),
-        (errors.SinkUnavailable("Elasticsearch", "http://e", "why"), ["Elasticsearch at http://e", "not available: why"]),
+        (
+            errors.SinkUnavailable("Elasticsearch", "http://e", "why"),
+            ["Elasticsearch at http://e", "not available: why"],
+        ),
     ],
 )
 def test_a_message_has_the_facts_and_the_way_out(error: SdpError, facts: list[str]) -> None:

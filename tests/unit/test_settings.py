@@ -42,8 +42,7 @@ LOCAL: dict[str, Any] = {
     "checkpoints": None,
     "kafka": BASE["kafka"] | {"options": {}, "sasl_username": None, "sasl_password": None},
     "registry": BASE["registry"] | {"username": None, "password": None},
-    "elasticsearch": BASE["elasticsearch"]
-    | {"replicas": 0, "wan_only": False, "username": None, "password": None},
+    "elasticsearch": BASE["elasticsearch"] | {"replicas": 0, "wan_only": False, "username": None, "password": None},
     "metastore": BASE["metastore"],
     "rules": BASE["rules"],
     "ingest": BASE["ingest"],
@@ -317,9 +316,7 @@ def running_stack(home: Path) -> None:
     (home / "stack" / "endpoints.json").write_text(json.dumps(endpoints), encoding="utf-8")
 
 
-def test_each_source_wins_over_the_ones_before_it(
-    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_source_wins_over_the_ones_before_it(conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def bootstrap(*overrides: str) -> str:
         found = load("local", overrides).kafka
         assert found.topic == "base"  # nobody else's key is touched
@@ -348,9 +345,7 @@ def test_all_addresses_of_a_running_stack_are_taken(tmp_path: Path) -> None:
     assert (found.metastore.uri, found.warehouse_uri) == ("thrift://endpoints", "/endpoints")
 
 
-def test_a_running_stack_is_found_in_the_home_that_is_chosen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_running_stack_is_found_in_the_home_that_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running_stack(tmp_path / "other")
     assert load().kafka.bootstrap == "localhost:9092"
     assert load(overrides=[f"home={tmp_path / 'other'}"]).kafka.bootstrap == "endpoints"
@@ -399,7 +394,7 @@ def test_an_unknown_environment_is_refused_and_the_known_ones_are_named(conf: Pa
 
 
 def test_an_unknown_key_is_refused_and_named(monkeypatch: pytest.MonkeyPatch, conf: Path) -> None:
-    with pytest.raises(InvalidSetting, match="kafka.bootstrp: Extra inputs"):
+    with pytest.raises(InvalidSetting, match=r"kafka\.bootstrp: Extra inputs"):
         load(overrides=["kafka.bootstrp=x"])
     with pytest.raises(InvalidSetting, match="kafak: Extra inputs"):
         load(overrides=["kafak.bootstrap=x"])
@@ -408,7 +403,7 @@ def test_an_unknown_key_is_refused_and_named(monkeypatch: pytest.MonkeyPatch, co
         load("prod")
     assert str(caught.value).count("Extra inputs") == 2
     monkeypatch.setenv("SDP_STACK__PORTS__KAFKAA", "1")
-    with pytest.raises(InvalidSetting, match="stack.ports.kafkaa: Extra inputs"):
+    with pytest.raises(InvalidSetting, match=r"stack\.ports\.kafkaa: Extra inputs"):
         load()
 
 
@@ -427,7 +422,7 @@ def test_what_is_no_key_and_value_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("value", ["[x", "%x", "@x", "'x", "{a", "2026-13-01"])
 def test_a_value_that_is_no_yaml_is_refused_but_not_shown(value: str) -> None:
-    with pytest.raises(InvalidSetting, match="--set kafka.sasl_password: ") as caught:
+    with pytest.raises(InvalidSetting, match=r"--set kafka\.sasl_password: ") as caught:
         load(overrides=[f"kafka.sasl_password={value}"])
     assert value not in str(caught.value)
 
@@ -493,7 +488,7 @@ WRONG = {
 
 def with_name(key: str, value: str) -> Settings:
     section, name = key.split(".")
-    return load(**{section: {name: value}})
+    return load(None, (), **{section: {name: value}})
 
 
 @pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in NAMES.items() for value in values])
@@ -523,7 +518,7 @@ def test_names_that_could_mean_something_to_sql_kafka_or_a_url_are_refused(key: 
 def test_figures_out_of_bounds_are_refused(key: str, value: Any) -> None:
     section, name = key.split(".")
     with pytest.raises(InvalidSetting, match=f"{key}: "):
-        load(**{section: {name: value}})
+        load(None, (), **{section: {name: value}})
 
 
 # What is never shown
@@ -551,9 +546,9 @@ def test_secrets_are_not_shown_when_something_else_is_wrong(monkeypatch: pytest.
     assert caught.value.__suppress_context__
 
 
-def test_settings_can_not_be_changed() -> None:
-    found = load()
-    with pytest.raises(ValueError, match="frozen"):
-        found.home = Path("/")
-    with pytest.raises(ValueError, match="frozen"):
-        found.kafka.topic = "x"
+@pytest.mark.parametrize("section", ["", "kafka", "stack"])
+def test_settings_can_not_be_changed(section: str) -> None:
+    found = getattr(load(), section) if section else load()
+    for name in type(found).model_fields:
+        with pytest.raises(ValueError, match="frozen"):
+            setattr(found, name, "x")

@@ -95,6 +95,8 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
         pytest.param("    message: size should be within 1 and 5\n", "", 10, "message: Field required", id="message"),
         pytest.param("name must not be blank", '""', 8, "rules.0.message: String should have", id="empty message"),
         pytest.param("personal: [name]", "personal: [nmae]", 2, "unknown personal field 'nmae'", id="personal"),
+        pytest.param("    min: 1\n", "    min: 1\n    min: 2\n", 14, "key 'min' is there twice", id="key twice"),
+        pytest.param("subject: s\n", "subject: s\nsubject: t\n", 2, "key 'subject' is there twice", id="subject twice"),
         pytest.param("subject: s\n", "", 1, "subject: Field required", id="no subject"),
         pytest.param("message: size should be within 1 and 5", "message: 2026-13-01", 1, "not YAML", id="no date"),
     ],
@@ -153,12 +155,12 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_bytes(GOOD.replace("us", "\xfcs").encode("latin-1"))
-    with pytest.raises(InvalidRuleFile, match="rules.yaml:1: not YAML"):
+    with pytest.raises(InvalidRuleFile, match=r"rules\.yaml:1: not YAML"):
         load_rules(path, KINDS)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRuleFile, match="nowhere.yaml:1: No such file or directory"):
+    with pytest.raises(InvalidRuleFile, match=r"nowhere\.yaml:1: No such file or directory"):
         load_rules(tmp_path / "nowhere.yaml", KINDS)
 
 

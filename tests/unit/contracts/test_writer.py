@@ -69,7 +69,7 @@ def test_a_field_that_is_not_flat_is_refused_by_name(avro_type: Any) -> None:
 
 @pytest.mark.parametrize("text", ['{"type": "enum", "name": "E", "symbols": ["X"]}', '{"type": "string"}'])
 def test_a_schema_that_is_no_record_is_refused(text: str) -> None:
-    with pytest.raises(InvalidSetting, match="a log schema is an Avro record, not {"):
+    with pytest.raises(InvalidSetting, match="a log schema is an Avro record, not "):
         _ = LogSchema(text).fields
 
 

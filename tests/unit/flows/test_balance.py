@@ -68,9 +68,7 @@ def test_more_rows_than_offsets_are_refused() -> None:
 
 def test_rows_of_a_partition_that_was_not_read_are_refused() -> None:
     with pytest.raises(NotConserved, match="partition 9 has 2 rows too many"):
-        Balance(FakeBroker(), RULES).entries(
-            batch(span(0, 0, 10)), [PartitionCount(0, 10, 0), PartitionCount(9, 1, 1)]
-        )
+        Balance(FakeBroker(), RULES).entries(batch(span(0, 0, 10)), [PartitionCount(0, 10, 0), PartitionCount(9, 1, 1)])
 
 
 def test_too_many_rows_here_do_not_make_up_for_too_few_there() -> None:
@@ -148,7 +146,11 @@ def situations(draw: st.DrawFn) -> tuple[Balance, Batch, list[PartitionCount]]:
     """Anything that Kafka, the operator and our own counting might come up with."""
     starts = draw(st.lists(small, min_size=1, max_size=3))
     ranges = [span(p, start, start + draw(small)) for p, start in enumerate(starts)]
-    counts = [PartitionCount(p, draw(small), draw(st.integers(0, 3))) for p in draw(st.sets(st.integers(0, 3)))]
+    lengths = dict(enumerate(map(len, ranges)))
+    counts = [
+        PartitionCount(p, draw(st.just(lengths.get(p, 0)) | small), draw(st.integers(0, 3)))
+        for p in draw(st.sets(st.integers(0, 3)))
+    ]
     accepted = [span(p, s, s + draw(small)) for p, s in enumerate(draw(st.lists(small, max_size=3)))]
     marks = {r.partition: (draw(st.integers(0, 20)), 30) for r in ranges}
     rows = {c.partition: c.valid + c.invalid for c in counts}

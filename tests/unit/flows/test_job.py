@@ -258,7 +258,7 @@ def test_a_mistake_in_a_query_is_not_tried_again(house: House) -> None:
     assert house.retries == []
 
 
-class JavaTrouble(Py4JJavaError):
+class JavaTrouble(Py4JJavaError):  # type: ignore[misc] # py4j has no types
     """An exception of the JVM without a JVM."""
 
     def __init__(self, text: str) -> None:
@@ -277,7 +277,7 @@ def test_trouble_in_the_jvm_may_pass(house: House) -> None:
 
 def test_trouble_in_the_jvm_that_stays_is_named_by_its_cause(house: House) -> None:
     house.during_work = fails([JavaTrouble("x") for _ in range(1_000)])
-    with pytest.raises(SinkUnavailable, match="ConnectException: refused$") as caught:
+    with pytest.raises(SinkUnavailable, match=r"ConnectException: refused$") as caught:
         house.job.run(once=True)
     assert caught.value.exit_code == 3
 

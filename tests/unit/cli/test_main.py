@@ -1,0 +1,182 @@
+"""Exit codes and messages of ``sdp``: one readable line on standard error, never a traceback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import structlog
+import typer
+from typer.core import TyperGroup
+from typer.testing import CliRunner
+
+from pipelines import cli
+from pipelines.cli import app
+from pipelines.errors import (
+    AlreadyRunning,
+    BrokerUnavailable,
+    CheckpointLost,
+    ContractViolation,
+    InvalidRuleFile,
+    InvalidSetting,
+    MetastoreUnavailable,
+    NotConserved,
+    OffsetsLost,
+    RegistryUnavailable,
+    SdpError,
+    ServerFailed,
+    SinkUnavailable,
+    UsageError,
+)
+from pipelines.records import OffsetRange, Severity, Violation
+
+ERRORS: list[tuple[SdpError, int]] = [
+    (NotConserved("ingest", 7, ["partition 0 has 1 rows too many"]), 1),
+    (OffsetsLost("ingest", [OffsetRange("logs", 3, 5, 9)]), 1),
+    (UsageError("no such thing"), 2),
+    (InvalidSetting("kafka.topik: Extra inputs are not permitted"), 2),
+    (InvalidRuleFile("rules.yaml", 7, "unknown field"), 2),
+    (CheckpointLost("ingest", "/c", "gone"), 2),
+    (AlreadyRunning("ingest", "process 7 on here", "/l"), 2),
+    (ContractViolation([Violation("code", "field", "message", Severity.CRITICAL)]), 2),
+    (BrokerUnavailable("Kafka", "b:9092", "refused"), 3),
+    (RegistryUnavailable("registry", "http://r", "refused"), 3),
+    (MetastoreUnavailable("metastore", "thrift://m", "refused"), 3),
+    (SinkUnavailable("Elasticsearch", "http://e", "refused"), 3),
+    (ServerFailed("Kafka", "b:9092", "see [kafka.log]"), 3),
+]
+
+
+@pytest.fixture(autouse=True)
+def no_sdp_variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.startswith("SDP_")]:
+        monkeypatch.delenv(name)
+    yield
+    structlog.reset_defaults()  # `sdp run` configures logging to what is standard error now
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """``sdp fail`` raises the error."""
+    small = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @small.command()
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", small)
+
+
+@pytest.mark.parametrize(("error", "code"), ERRORS, ids=[type(error).__name__ for error, _ in ERRORS])
+def test_an_expected_error_is_one_line_and_an_exit_code(
+    error: SdpError, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, error)
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    shown = capsys.readouterr()
+    assert caught.value.code == code
+    assert shown.err == f"sdp: {error}\n"
+    assert shown.out == ""
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        cli.main([])
+
+
+def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, KeyboardInterrupt())
+    with pytest.raises(SystemExit) as caught:
+        cli.main([])
+    assert caught.value.code == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (["status", "--env", "nowhere"], 2, "no environment 'nowhere'"),
+        (["run", "ingest", "--env", "nowhere"], 2, "there are local"),
+        (["run", "index", "--once", "--set", "kafka.topik=x"], 2, "kafka.topik: Extra inputs are not permitted"),
+        (["stack", "up", "--set", "stack.brokers=9"], 2, "stack.brokers: "),
+        (["init", "--set", "nonsense"], 2, "--set takes key.path=value"),
+        (["produce", "--mix", "nonsense"], 2, "nonsense"),
+        (["doctor", "--set", "kafak.topic=x"], 2, "kafak: Extra inputs are not permitted"),
+        (["demo", "--env", "nowhere"], 2, "no environment 'nowhere'"),
+        (["run", "compact"], 2, "'compact'"),
+        (["run"], 2, "ingest"),
+        (["nonsense"], 2, "nonsense"),
+        (["status", "--nonsense"], 2, "--nonsense"),
+    ],
+)
+def test_wrong_use_exits_with_2_and_names_what_is_wrong(
+    arguments: list[str], code: int, named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    shown = capsys.readouterr()
+    assert caught.value.code == code
+    assert named in shown.err
+    assert "Traceback" not in shown.err
+    assert shown.out == ""
+
+
+def test_the_environment_variable_chooses_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SDP_ENV", "nowhere")
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["status"])
+    assert caught.value.code == 2
+    assert "no environment 'nowhere'" in capsys.readouterr().err
+
+
+def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, (*path, name))
+        elif not command.hidden:
+            yield (*path, name)
+
+
+ROOT = typer.main.get_command(app)
+assert isinstance(ROOT, TyperGroup)
+COMMANDS = sorted(commands(ROOT))
+
+
+def test_the_commands_that_people_and_scripts_rely_on() -> None:
+    assert {" ".join(path) for path in COMMANDS} >= {
+        "demo",
+        "doctor",
+        "init",
+        "produce",
+        "run",
+        "stack down",
+        "stack fetch",
+        "stack status",
+        "stack up",
+        "status",
+    }
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_has_an_example_and_the_options_that_every_command_takes(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, [*path, "--help"])
+    assert result.exit_code == 0
+    assert f"Example: sdp {' '.join(path)}" in result.stdout
+    assert "--env" in result.stdout
+    assert "--set" in result.stdout
+    assert CliRunner().invoke(app, [*path, "-h"]).stdout == result.stdout
+
+
+@pytest.mark.parametrize("path", [("status",), ("run",), ("produce",), ("doctor",), ("stack", "status")], ids=" ".join)
+def test_help_names_the_exit_codes(path: tuple[str, ...]) -> None:
+    shown = " ".join(CliRunner().invoke(app, [*path, "--help"]).stdout.split())
+    assert "xit code" in shown
+    assert "3" in shown
+
+
+def test_help_of_sdp_names_all_exit_codes() -> None:
+    shown = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
+    assert "0 fine · 1 it found something wrong with the data · 2 wrong use · 3 infrastructure unavailable" in shown

@@ -1,0 +1,214 @@
+"""``sdp status`` from states made by hand: what it shows and what it calls wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import cast
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pipelines import bootstrap
+from pipelines.cli import app, options
+from pipelines.cli.status import as_data, job_states
+from pipelines.errors import SinkUnavailable
+from pipelines.flows.status import JobState, PartitionState, Status
+
+AT = datetime(2026, 1, 31, 12, 0, 5)  # noqa: DTZ001 Spark gives UTC without saying so
+FINE = PartitionState(
+    partition=0,
+    kafka_from=2,
+    kafka_until=1_010,
+    first=0,
+    until=1_000,
+    valid=900,
+    invalid=90,
+    gaps=7,
+    lost=3,
+    held_valid=900,
+    held_invalid=90,
+)
+EMPTY = PartitionState(1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+AWAY = SinkUnavailable("Elasticsearch", "http://e:9200", "refused")
+
+
+def state(*partitions: PartitionState, job: str = "ingest") -> JobState:
+    return JobState(job, 7, AT, partitions)
+
+
+def test_a_partition_that_adds_up_has_no_problem() -> None:
+    assert (FINE.problems, FINE.lag) == ([], 10)
+    assert (EMPTY.problems, EMPTY.lag) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problems"),
+    [
+        (replace(FINE, gaps=6), ["partition 0: 1000 offsets read, 999 explained"]),
+        (replace(FINE, lost=4), ["partition 0: 1000 offsets read, 1001 explained"]),
+        (replace(FINE, first=1), ["partition 0: 999 offsets read, 1000 explained"]),
+        (replace(FINE, held_valid=899), ["partition 0: ledger says 900 valid, found 899"]),
+        (replace(FINE, held_invalid=91), ["partition 0: ledger says 90 invalid, found 91"]),
+        (
+            replace(FINE, valid=901, held_invalid=0),
+            [
+                "partition 0: 1000 offsets read, 1001 explained",
+                "partition 0: ledger says 901 valid, found 900",
+                "partition 0: ledger says 90 invalid, found 0",
+            ],
+        ),
+        (replace(EMPTY, held_valid=1), ["partition 1: ledger says 0 valid, found 1"]),
+    ],
+)
+def test_a_partition_that_does_not_add_up_says_how(wrong: PartitionState, problems: list[str]) -> None:
+    assert wrong.problems == problems
+
+
+def test_errors_in_two_partitions_do_not_cancel_out() -> None:
+    job = state(replace(FINE, held_valid=901), replace(FINE, partition=1, held_valid=899))
+    assert job.total("valid") == job.total("held_valid")
+    assert job.problems == [
+        "partition 0: ledger says 900 valid, found 901",
+        "partition 1: ledger says 900 valid, found 899",
+    ]
+
+
+def test_as_data() -> None:
+    assert as_data([state(FINE, EMPTY)], AWAY) == {
+        "ingest": {
+            "last_batch": 7,
+            "last_committed_at": AT,
+            "lag": 10,
+            "valid": 900,
+            "invalid": 90,
+            "gaps": 7,
+            "lost": 3,
+            "held_valid": 900,
+            "held_invalid": 90,
+            "adds_up": True,
+            "problems": [],
+            "partitions": [
+                {
+                    "partition": 0,
+                    "kafka_from": 2,
+                    "kafka_until": 1_010,
+                    "first": 0,
+                    "until": 1_000,
+                    "valid": 900,
+                    "invalid": 90,
+                    "gaps": 7,
+                    "lost": 3,
+                    "held_valid": 900,
+                    "held_invalid": 90,
+                    "lag": 10,
+                },
+                {
+                    "partition": 1,
+                    "kafka_from": 0,
+                    "kafka_until": 0,
+                    "first": 0,
+                    "until": 0,
+                    "valid": 0,
+                    "invalid": 0,
+                    "gaps": 0,
+                    "lost": 0,
+                    "held_valid": 0,
+                    "held_invalid": 0,
+                    "lag": 0,
+                },
+            ],
+        },
+        "unavailable": "Elasticsearch at http://e:9200 is not available: refused",
+    }
+
+
+class FakeStatus:
+    """The states of both jobs, or an Elasticsearch that is away."""
+
+    def __init__(self, ingest: JobState, index: JobState | None = None) -> None:
+        self._ingest, self._index = ingest, index
+
+    def ingest(self) -> JobState:
+        return self._ingest
+
+    def index(self) -> JobState:
+        if self._index is None:
+            raise AWAY
+        return self._index
+
+
+def test_a_job_that_can_not_be_seen_does_not_hide_the_other() -> None:
+    jobs, away = job_states(cast(Status, FakeStatus(state(FINE))))
+    assert jobs == [state(FINE)]
+    assert away is AWAY
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    monkeypatch.setattr(options.out, "width", 120)
+    monkeypatch.delenv("SDP_ENV", raising=False)
+    return monkeypatch
+
+
+def sdp_status(monkeypatch: pytest.MonkeyPatch, ingest: JobState, index: JobState | None, *more: str) -> Result:
+    monkeypatch.setattr(bootstrap, "status", lambda _: FakeStatus(ingest, index))
+    return CliRunner().invoke(app, ["status", *more])
+
+
+def lines(result: Result) -> list[list[str]]:
+    """Cells of every line, frames left out."""
+    return [
+        [cell.strip() for cell in line.strip("│┃ ").replace("┃", "│").split("│")] for line in result.stdout.split("\n")
+    ]
+
+
+def test_what_adds_up_is_shown_and_exits_with_0(shown: pytest.MonkeyPatch) -> None:
+    result = sdp_status(shown, state(FINE, EMPTY), state(FINE, job="index"))
+    assert result.exit_code == 0
+    assert "ingest: last batch 7 at 2026-01-31 12:00:05 UTC" in result.stdout
+    cells = lines(result)
+    assert cells[2] == [
+        "partition", "from", "until", "lag", "valid", "invalid", "gaps", "lost", "found valid", "found invalid",
+    ]  # fmt: skip
+    assert ["0", "0", "1,000", "10", "900", "90", "7", "3", "900", "90"] in cells
+    assert ["1", "0", "0", "0", "0", "0", "0", "0", "0", "0"] in cells
+    assert ["all", "", "", "10", "900", "90", "7", "3", "900", "90"] in cells
+    assert "ingest: 1,000 offsets read = 900 valid + 90 invalid + 7 gaps + 3 lost" in result.stdout
+    assert result.stdout.count("it adds up") == 2
+
+
+def test_what_does_not_add_up_is_shown_and_exits_with_1(shown: pytest.MonkeyPatch) -> None:
+    result = sdp_status(shown, state(FINE), state(replace(FINE, held_valid=899), job="index"))
+    assert result.exit_code == 1
+    assert "index: DOES NOT ADD UP\n  partition 0: ledger says 900 valid, found 899\n" in result.stdout
+    assert result.stdout.count("it adds up") == 1
+
+
+def test_a_cluster_that_is_away_is_shown_and_exits_with_3(shown: pytest.MonkeyPatch) -> None:
+    result = sdp_status(shown, state(FINE), None)
+    assert result.exit_code == 3
+    assert "index: Elasticsearch at http://e:9200 is not available: refused\n" in result.stdout
+    assert "it adds up" in result.stdout
+
+
+def test_wrong_data_counts_more_than_a_cluster_that_is_away(shown: pytest.MonkeyPatch) -> None:
+    assert sdp_status(shown, state(replace(FINE, gaps=0)), None).exit_code == 1
+
+
+def test_a_job_that_never_ran(shown: pytest.MonkeyPatch) -> None:
+    never = JobState("ingest", None, None, (EMPTY,))
+    result = sdp_status(shown, never, replace(never, job="index"))
+    assert result.exit_code == 0
+    assert "ingest: no batch yet" in result.stdout
+
+
+def test_json_is_one_object(shown: pytest.MonkeyPatch) -> None:
+    result = sdp_status(shown, state(replace(FINE, gaps=0)), state(FINE, job="index"), "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    assert list(found) == ["ingest", "index", "unavailable"]
+    assert (found["ingest"]["adds_up"], found["index"]["adds_up"], found["unavailable"]) == (False, True, None)
+    assert found["ingest"]["problems"] == ["partition 0: 1000 offsets read, 993 explained"]
+    assert found["index"]["last_committed_at"] == "2026-01-31 12:00:05"

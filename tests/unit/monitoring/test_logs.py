@@ -1,0 +1,105 @@
+"""Logs are one JSON object per line, with batch id and coordinates, never a payload."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import structlog
+
+from pipelines.errors import SinkUnavailable
+from pipelines.monitoring import logs
+from pipelines.monitoring.logs import BatchLog
+from pipelines.records import Batch, OffsetRange
+
+BATCH = Batch("ingest", "query-1", 7, (OffsetRange("logs", 0, 5, 9), OffsetRange("logs", 3, 0, 100)))
+WHO = {"job": "ingest", "batch_id": 7, "query_id": "query-1", "level": "info"}
+
+
+@pytest.fixture
+def written() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    logs.configure(stream=stream)
+    yield stream
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    found = SimpleNamespace(now=50.0)
+    found.monotonic = lambda: found.now
+    monkeypatch.setattr(logs, "time", found)
+    return found
+
+
+def lines(written: io.StringIO) -> list[dict[str, Any]]:
+    """Every line parsed; its time is checked and taken out."""
+    found = [json.loads(line) for line in written.getvalue().splitlines()]
+    for line in found:
+        at = datetime.fromisoformat(line.pop("timestamp"))
+        assert at.tzinfo is not None
+        assert abs(datetime.now(UTC) - at) < timedelta(minutes=1)
+    return found
+
+
+def test_the_first_line_of_a_batch_carries_its_coordinates(written: io.StringIO) -> None:
+    BatchLog("ingest").step("started", BATCH)
+    offsets = ["logs-0 [5, 9)", "logs-3 [0, 100)"]
+    assert lines(written) == [WHO | {"event": "batch_started", "offsets": offsets, "records": 104}]
+
+
+def test_the_other_lines_carry_the_seconds_since_the_step_before(written: io.StringIO, clock: SimpleNamespace) -> None:
+    log = BatchLog("ingest")
+    clock.now += 1_000  # waiting for the batch is no step
+    log.step("started", BATCH)
+    clock.now += 1.2344
+    log.step("judged", BATCH)
+    clock.now += 2
+    log.step("done", BATCH)
+    assert lines(written)[1:] == [
+        WHO | {"event": "batch_judged", "seconds": 1.234},
+        WHO | {"event": "batch_done", "seconds": 2.0},
+    ]
+
+
+def test_a_retry_says_why_and_how_long_it_pauses(written: io.StringIO) -> None:
+    BatchLog("index").retry(SinkUnavailable("Elasticsearch", "http://e", "429 too many\n\tat x.y(Z.java)"), 1.94)
+    [line] = lines(written)
+    assert line == {
+        "job": "index",
+        "level": "warning",
+        "event": "retry",
+        "error": "Elasticsearch at http://e is not available: 429 too many",
+        "pause_s": 1.9,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [(KeyError(), "KeyError"), (None, "NoneType"), (ValueError("x" * 1_000_000), "x" * 500), (OSError("\n"), "")],
+)
+def test_a_retry_is_one_short_line_whatever_failed(
+    written: io.StringIO, error: BaseException | None, shown: str
+) -> None:
+    BatchLog("index").retry(error, 0)
+    assert len(written.getvalue().splitlines()) == 1
+    assert lines(written)[0]["error"] == shown
+
+
+def test_texts_of_any_kind_stay_on_one_line(written: io.StringIO) -> None:
+    odd = Batch("ingest", 'q"\n\u2028', 1, (OffsetRange("t\n", 0, 0, 1),))
+    BatchLog("ingest").step("started", odd)
+    assert written.getvalue().count("\n") == 1
+    assert lines(written)[0]["query_id"] == 'q"\n\u2028'
+
+
+def test_a_person_gets_text(written: io.StringIO) -> None:
+    logs.configure(pretty=True, stream=written)
+    BatchLog("ingest").step("started", BATCH)
+    assert "batch_started" in written.getvalue()
+    assert not written.getvalue().startswith("{")
