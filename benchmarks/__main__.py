@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -28,6 +29,7 @@ PARTS = {
 def main() -> int:
     """Parse arguments, run the parts that were asked for, report."""
     chosen = _arguments()
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # the stack must not outlive us
     home = Path(tempfile.mkdtemp(prefix="sdp-bench-", dir=chosen.home))
     home.chmod(0o755)  # Elasticsearch runs as another user
     lab = Lab(home, chosen.dist, json.loads(chosen.spark_conf))

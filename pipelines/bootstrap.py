@@ -16,6 +16,7 @@ from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.kafka import KafkaAdmin, ensure_topics
 from pipelines.adapters.lease import Lease
 from pipelines.adapters.ledger import Ledger
+from pipelines.adapters.pinned_rules import PinnedRules
 from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.schemas import RegisteredSchemas
@@ -110,13 +111,16 @@ class _Wiring:
         self.broker = KafkaBroker(spark, settings.kafka)
         reader = LogSchema(avro.load(settings.registry.subject).text)
         self.rules = load_rules(settings.rules_path, reader.kinds)
+        self.files = HadoopFiles(spark)
+        self.place = f"{settings.checkpoints_uri}/{name}"
+        self.pinned = PinnedRules(self.files, f"{self.place}.rules")
         self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, reader)
 
     def ingest(self) -> Job:
         def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
-            balance = Balance(self.broker, self.rules.fingerprint, accepted)
-            take = IngestBatch(self.schemas, self.rules, self.tables, self.ledger, balance, self.on_step)
-            take(records, batch)
+            rules = self.pinned.of(batch, self.rules)
+            balance = Balance(self.broker, rules.fingerprint, accepted)
+            IngestBatch(self.schemas, rules, self.tables, self.ledger, balance, self.on_step)(records, batch)
 
         return self._job(work, self.settings.ingest, (VALID, INVALID))
 
@@ -124,9 +128,9 @@ class _Wiring:
         store = Elastic(self.spark, self.settings.elasticsearch)
 
         def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
-            balance = Balance(self.broker, self.rules.fingerprint, accepted)
-            take = IndexBatch(self.schemas, self.rules, store, self.tables, self.ledger, balance, self.on_step)
-            take(records, batch)
+            rules = self.pinned.of(batch, self.rules)
+            balance = Balance(self.broker, rules.fingerprint, accepted)
+            IndexBatch(self.schemas, rules, store, self.tables, self.ledger, balance, self.on_step)(records, batch)
 
         return self._job(work, self.settings.index, (ES_INVALID,))
 
@@ -136,9 +140,7 @@ class _Wiring:
         timing: JobSettings,
         written: Sequence[str],
     ) -> Job:
-        files = HadoopFiles(self.spark)
-        place = f"{self.settings.checkpoints_uri}/{self.name}"
-        journal = Checkpoint(files, place)
+        journal = Checkpoint(self.files, self.place)
         topic = self.settings.kafka.topic
         return Job(
             name=self.name,
@@ -149,7 +151,7 @@ class _Wiring:
             ledger=self.ledger,
             tables=self.tables,
             position=Position(self.name, topic, journal, self.ledger, self.tables, self.broker, written),
-            lease=Lease(files, f"{place}.lease", self.name),
+            lease=Lease(self.files, f"{self.place}.lease", self.name),
             on_step=self.on_step,
             on_retry=self.log.retry,
             trigger_s=timing.trigger_s,

@@ -118,11 +118,11 @@ class NotConserved(DataProblem):
 class OffsetsLost(DataProblem):
     """Offsets were deleted by retention, or the topic was re-created, before the job read them."""
 
-    def __init__(self, job: str, ranges: Sequence[OffsetRange]) -> None:
+    def __init__(self, job: str, ranges: Sequence[OffsetRange], way_out: str = "--accept-loss") -> None:
         total = sum(len(r) for r in ranges)
         super().__init__(
             f"{job}: Kafka no longer holds {total} offsets that were never read: {', '.join(map(str, ranges))}. "
-            f"If they can't be restored, run `sdp run {job} --accept-loss`: the ledger records them as lost "
+            f"If they can't be restored, run `sdp run {job} {way_out}`: the ledger records them as lost "
             f"and the job goes on with the oldest offset there is."
         )
         self.job, self.ranges = job, tuple(ranges)

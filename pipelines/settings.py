@@ -219,6 +219,7 @@ def load(env: str | None = None, overrides: Iterable[str] = (), **values: Any) -
     ``overrides`` are ``key.path=value`` texts as given to ``--set``; ``values`` are nested dicts of the same rank.
     Raises InvalidSetting with every wrong key in one message.
     """
+    _refuse_unknown_sections()
     chosen: dict[str, Any] = dict(values)
     for text in overrides:
         chosen = merge(chosen, _nested(text))
@@ -231,6 +232,14 @@ def load(env: str | None = None, overrides: Iterable[str] = (), **values: Any) -
         raise InvalidSetting("; ".join(problems)) from None
     except SettingsError as error:  # an environment variable that had to be JSON
         raise InvalidSetting(str(error)) from None
+
+
+def _refuse_unknown_sections() -> None:
+    """A misspelt section in a variable would be ignored without a word: SDP_KAFAK__TOPIC."""
+    for name in os.environ:
+        section = name.removeprefix("SDP_").partition("__")[0].lower()
+        if name.startswith("SDP_") and "__" in name and section not in Settings.model_fields:
+            raise InvalidSetting(f"environment variable {name}: there is no section {section!r} in the settings")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

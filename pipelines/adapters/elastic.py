@@ -15,7 +15,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.errors import SinkUnavailable
+from pipelines.errors import SinkUnavailable, UsageError
 from pipelines.ingest.documents import DAY, ID, VERSION
 from pipelines.records import Batch
 from pipelines.settings import ROOT, ElasticsearchSettings
@@ -92,11 +92,12 @@ class Elastic:
         return found
 
     def forget(self, batch: Batch) -> None:
-        """Drop the rejects of a batch once they are stored."""
-        try:
-            self._call(lambda: self._client.indices.delete(index=_rejects(batch)))
-        except NotFoundError:
-            return
+        """Drop the rejects of a batch once they are stored, and what a kill left of earlier ones."""
+        names = self._call(
+            lambda: self._client.cat.indices(index=f"{_REJECTS}-{batch.query_id}-*", format="json", h="index")
+        )
+        for row in names:
+            self._call(lambda name=row["index"]: self._client.indices.delete(index=name, ignore_unavailable=True))
 
     def per_partition(self, topic: str) -> dict[int, int]:
         """Kafka partition → documents, over all daily indices, after a refresh."""
@@ -168,7 +169,7 @@ class Elastic:
             raise
         except ApiError as error:
             if error.status_code == 400:
-                raise
+                raise UsageError(f"Elasticsearch at {self._settings.url} refuses the request: {error}") from error
             raise SinkUnavailable("Elasticsearch", self._settings.url, f"{error.status_code} {error.error}") from error
         except TransportError as error:
             raise SinkUnavailable("Elasticsearch", self._settings.url, str(error)) from error

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import psutil
+import structlog
+from py4j.protocol import Py4JError
 
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.errors import AlreadyRunning
@@ -38,6 +40,13 @@ class Holder:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host}"
+
+
+def _runs(holder: Holder) -> bool:
+    try:
+        return psutil.Process(holder.pid).create_time() == holder.started_at
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Lease:
@@ -73,7 +82,7 @@ class Lease:
 
     def _is_alive(self, holder: Holder) -> bool:
         if holder.host == socket.gethostname():
-            return psutil.pid_exists(holder.pid) and psutil.Process(holder.pid).create_time() == holder.started_at
+            return _runs(holder)
         deadline = time.monotonic() + TTL_S
         while time.monotonic() < deadline:
             time.sleep(1)
@@ -87,7 +96,10 @@ class Lease:
         while not done.wait(HEARTBEAT_S):
             beat += 1
             renewed = Holder(mine.token, mine.host, mine.pid, mine.started_at, beat)
-            self._files.write_text(self._uri, json.dumps(asdict(renewed)), overwrite=True)
+            try:
+                self._files.write_text(self._uri, json.dumps(asdict(renewed)), overwrite=True)
+            except (Py4JError, OSError) as error:  # the next beat may get through; batches are safe without the lease
+                structlog.get_logger().warning("lease_not_renewed", job=self._job, error=str(error).splitlines()[0])
 
     def _read(self) -> Holder | None:
         """Who holds the lease now: nobody if there is no file, or one that stays half-written as by a dead holder."""

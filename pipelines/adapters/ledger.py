@@ -46,6 +46,15 @@ class Ledger:
         rows = found.groupBy("partition").agg(F.max("until_offset").alias("until")).collect()
         return {r["partition"]: r["until"] for r in rows}
 
+    def starts_from(self, query: str, topic: str, earliest: dict[int, int]) -> dict[int, int]:
+        """Partition → start of the first confirmed batch that lies wholly at or behind ``earliest``."""
+        found = self._tables.read(LEDGER).where((F.col("query") == query) & (F.col("topic") == topic))
+        whole = F.lit(False)
+        for partition, offset in earliest.items():
+            whole = whole | ((F.col("partition") == partition) & (F.col("from_offset") >= offset))
+        rows = found.where(whole).groupBy("partition").agg(F.min("from_offset").alias("start")).collect()
+        return {r["partition"]: r["start"] for r in rows}
+
     def delete_from(self, query: str, topic: str, starts: dict[int, int]) -> None:
         """Forget what a job confirmed behind ``starts``, which must be batch boundaries or the beginning."""
         mine = (F.col("query") == query) & (F.col("topic") == topic)

@@ -6,6 +6,7 @@ import json
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.utils import AnalysisException
 
 from pipelines.errors import MetastoreUnavailable
@@ -80,6 +81,10 @@ class Tables:
         if newest is not None and newest["userMetadata"] == _metadata(batch):
             return int(newest["operationMetrics"]["numOutputRows"])
         return self.read(table).where(inside(batch.ranges)).count()
+
+    def holds(self, table: str, topic: str) -> bool:
+        """Whether there is any row of the topic."""
+        return not self.read(table).where(F.col("kafka_topic") == topic).isEmpty()
 
     def delete_from(self, table: str, starts: dict[int, int], topic: str) -> None:
         """Delete all rows of ``topic`` at or behind the offset that ``starts`` gives for their partition."""

@@ -1,4 +1,6 @@
-"""The ``sdp`` command: translates arguments, nothing else.
+"""API6 log platform: Kafka to Delta tables and Elasticsearch, with proof that nothing is lost.
+
+Start with: sdp demo. By hand: sdp stack up, sdp init, sdp produce, sdp run ingest --once, sdp status.
 
 Exit codes: 0 fine · 1 it found something wrong with the data · 2 wrong use · 3 infrastructure unavailable.
 """

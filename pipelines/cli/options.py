@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from pipelines import settings as settings_module
+from pipelines.errors import UsageError
 from pipelines.settings import Settings
 
 Env = Annotated[str | None, typer.Option("--env", envvar="SDP_ENV", help="Environment: which conf/<env>.yaml to use.")]
@@ -18,7 +20,10 @@ Set = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
-out = Console()
+PLAIN_WIDTH = 140
+"""Columns of tables that go to a file or a pipe."""
+
+out = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = Console(stderr=True)
 
 
@@ -30,3 +35,11 @@ def load(env: str | None, overrides: list[str] | None) -> Settings:
 def print_json(value: Any) -> None:
     """One JSON document on standard output, nothing else."""
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+
+
+def local(env: str | None, overrides: list[str] | None) -> Settings:
+    """Settings for a command that starts or fills the servers of this machine. Raises UsageError elsewhere."""
+    settings = load(env, overrides)
+    if settings.env != "local":
+        raise UsageError(f"this command works on the local stack (env=local), not {settings.env!r}: leave --env away")
+    return settings

@@ -9,8 +9,7 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
-from pipelines.errors import UsageError
+from pipelines.cli.options import Env, Json, Set, err, load, local, out, print_json
 from pipelines.settings import Settings
 from stack import dist, doctor, lifecycle
 
@@ -36,7 +35,7 @@ def up(env: Env = None, overrides: Set = None, as_json: Json = False) -> None:
     Data and ports are kept between runs. A port set to 0 means any free one. Two stacks run side by side when
     SDP_HOME and the ports differ.
     """
-    settings = _local(env, overrides)
+    settings = local(env, overrides)
     found = lifecycle.up(settings, _Board().show) if as_json or not err.is_terminal else _up_live(settings)
     print_json(found) if as_json else _print_addresses(found)
 
@@ -53,7 +52,7 @@ def down(
 
     Example: sdp stack down --purge --yes
     """
-    settings = _local(env, overrides)
+    settings = local(env, overrides)
     folders = lifecycle.purgeable(settings) if purge else []
     if folders and not yes:
         err.print("This removes:", *folders, sep="\n  ", markup=False, highlight=False)
@@ -73,7 +72,7 @@ def status(env: Env = None, overrides: Set = None, as_json: Json = False) -> Non
 
     Example: sdp stack status --json
     """
-    found = lifecycle.status(_local(env, overrides))
+    found = lifecycle.status(local(env, overrides))
     print_json(found) if as_json else _print_status(found)
     if not all(server["running"] for server in found["servers"].values()):
         raise typer.Exit(UNAVAILABLE)
@@ -144,13 +143,6 @@ def _up_live(settings: Settings) -> dict[str, Any]:
     board = _Board()
     with Live(board, console=err, refresh_per_second=4):
         return lifecycle.up(settings, board.remember)
-
-
-def _local(env: str | None, overrides: list[str] | None) -> Settings:
-    settings = load(env, overrides)
-    if settings.env != "local":
-        raise UsageError(f"`sdp stack` manages the servers of env=local, not of {settings.env!r}: leave --env away")
-    return settings
 
 
 def _print_addresses(found: dict[str, Any]) -> None:

@@ -95,6 +95,10 @@ class OneOf(_Rule):
     values: tuple[str, ...] = Field(min_length=1)
 
 
+_NOT_SHARED = re.compile(r"\\[dDwWsSbBzZA]|\(\?P|\$")
+"""Parts of a regular expression that mean different things in Java and in Python."""
+
+
 class Pattern(_Rule):
     """The regular expression is found in the field."""
 
@@ -108,6 +112,8 @@ class Pattern(_Rule):
             re.compile(value)
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"not a regular expression: {error}") from None
+        if odd := _NOT_SHARED.search(value):
+            raise ValueError(f"{odd[0]} means different things in Java and Python; write the characters out, as [0-9]")
         return value
 
 

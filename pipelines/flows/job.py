@@ -23,6 +23,9 @@ T = TypeVar("T")
 
 LONGEST_PAUSE_S = 60.0
 
+_METASTORE_AWAY = ("MetaException", "HiveException", "TTransportException", "TException")
+"""Spark reports a metastore that is away as if the query were wrong."""
+
 
 class Stream(Protocol):
     """The source: starts a drain in the background."""
@@ -72,7 +75,7 @@ class Job:
         """
         with self.lease.held():
             self._retrying(self.tables.create_missing)
-            starts = self._retrying(lambda: self.position.recover(recover) if recover else self.position.check())
+            starts = self._retrying(lambda: self._begin(recover, accept_loss))
             self._accepted = self._retrying(lambda: self.position.losses(starts, accept=accept_loss))
             while not self.stop.is_set():
                 began = time.monotonic()
@@ -81,6 +84,9 @@ class Job:
                 if once:
                     return
                 self.stop.wait(max(0.0, self.trigger_s - (time.monotonic() - began)))
+
+    def _begin(self, recover: str | None, accept_loss: bool) -> dict[int, int] | None:
+        return self.position.recover(recover, accept_loss=accept_loss) if recover else self.position.check()
 
     def _drain(self, starts: Mapping[int, int] | None) -> None:
         """Run one query from the checkpoint to the end of the topic as it is now."""
@@ -131,7 +137,9 @@ class Job:
         )
         try:
             result = retrying(call)
-        except (StreamingQueryException, Py4JJavaError) as error:
+        except (StreamingQueryException, Py4JJavaError, AnalysisException) as error:
+            if not _may_pass(error):
+                raise
             raise SinkUnavailable("a server that the job needs", self.journal.uri, _cause(error)) from error
         self._failing_since = None
         return result
@@ -152,7 +160,9 @@ def _may_pass(error: BaseException) -> bool:
     """Whether a retry may help: trouble of infrastructure does, wrong data and our own mistakes do not."""
     if isinstance(error, SdpError):
         return error.retriable
-    return isinstance(error, StreamingQueryException | Py4JJavaError) and not isinstance(error, AnalysisException)
+    if isinstance(error, AnalysisException):
+        return any(sign in str(error) for sign in _METASTORE_AWAY)
+    return isinstance(error, StreamingQueryException | Py4JJavaError)
 
 
 def _cause(error: BaseException) -> str:

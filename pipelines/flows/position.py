@@ -28,34 +28,37 @@ class Position:
     def check(self) -> dict[int, int] | None:
         """Refuse to run on a checkpoint that is gone or older than the ledger. Raises CheckpointLost."""
         confirmed = self.ledger.positions(self.job, self.topic)
-        if not confirmed:
-            return None
         planned = self.journal.planned_offsets(self.topic)
         if not planned:
-            raise CheckpointLost(self.job, self.journal.uri, "the ledger knows this job, but its checkpoint is gone")
+            self._refuse_traces(confirmed)
+            return None
         behind = {p: o for p, o in confirmed.items() if o > planned.get(p, 0)}
         if behind:
             where = ", ".join(f"partition {p} at {planned.get(p, 0)} of {o}" for p, o in sorted(behind.items()))
             raise CheckpointLost(self.job, self.journal.uri, f"the checkpoint is older than the ledger: {where}")
         return None
 
-    def recover(self, start: str) -> dict[int, int]:
-        """Begin a new query where the ledger ends, or replay everything that Kafka still has (``earliest``).
+    def recover(self, start: str, *, accept_loss: bool = False) -> dict[int, int]:
+        """Begin a new query where the ledger ends, or replay every batch that Kafka still has whole (``earliest``).
 
         Rows behind the start are deleted first, so nothing is doubled; the old checkpoint is kept under another name.
-        Returns the start offsets. Safe to repeat after a kill.
+        Returns the start offsets. Safe to repeat after a kill: checkpoint, ledger, tables is the order in which a plain
+        start refuses and both recoveries find the way.
         """
         confirmed = self.ledger.positions(self.job, self.topic)
-        marks = self.broker.watermarks(self.topic)
+        earliest = {p: marks[0] for p, marks in self.broker.watermarks(self.topic).items()}
         if start == LEDGER_START:
             self._refuse_healthy(confirmed)
-            starts = {p: confirmed.get(p, earliest) for p, (earliest, _) in marks.items()}
+            starts = {p: confirmed.get(p, offset) for p, offset in earliest.items()}
+            self._refuse_losses(starts, earliest, "--recover --accept-loss" if not accept_loss else None)
         else:
-            starts = {p: earliest for p, (earliest, _) in marks.items()}
+            boundaries = self.ledger.starts_from(self.job, self.topic, earliest)
+            starts = {p: boundaries.get(p, confirmed.get(p, offset)) for p, offset in earliest.items()}
+        self.journal.set_aside(datetime.now(UTC).strftime("replaced-%Y%m%dT%H%M%S"))
+        if start == EARLIEST_START:
             self.ledger.delete_from(self.job, self.topic, starts)
         for table in self.written:
             self.tables.delete_from(table, starts, self.topic)
-        self.journal.set_aside(datetime.now(UTC).strftime("replaced-%Y%m%dT%H%M%S"))
         return starts
 
     def losses(self, starts: Mapping[int, int] | None, *, accept: bool) -> list[OffsetRange]:
@@ -66,14 +69,7 @@ class Position:
         marks = self.broker.watermarks(self.topic)
         unread = self.journal.next_offsets(self.topic) or dict(starts or {})
         self._refuse_recreated(unread, marks)
-        lost = [
-            OffsetRange(self.topic, p, offset, marks[p][0])
-            for p, offset in sorted(unread.items())
-            if p in marks and offset < marks[p][0]
-        ]
-        if lost and not accept:
-            raise OffsetsLost(self.job, lost)
-        return lost
+        return self._refuse_losses(unread, {p: m[0] for p, m in marks.items()}, None if accept else "--accept-loss")
 
     def is_confirmed(self, batch: Batch) -> bool:
         """Whether the ledger has the batch already: it was killed between ledger and checkpoint.
@@ -85,6 +81,27 @@ class Position:
             raise NotConserved(batch.query, batch.batch_id, ["the ledger has this batch with other offsets"])
         return bool(known)
 
+    def _refuse_traces(self, confirmed: Mapping[int, int]) -> None:
+        """A job without a checkpoint must be new: neither the ledger nor a table of its own may know it."""
+        if confirmed:
+            raise CheckpointLost(self.job, self.journal.uri, "the ledger knows this job, but its checkpoint is gone")
+        for table in self.written:
+            if self.tables.holds(table, self.topic):
+                why = f"{table} holds rows of {self.topic} that the ledger never confirmed, and the checkpoint is gone"
+                raise CheckpointLost(self.job, self.journal.uri, why)
+
+    def _refuse_losses(
+        self, unread: Mapping[int, int], earliest: Mapping[int, int], way_out: str | None
+    ) -> list[OffsetRange]:
+        lost = [
+            OffsetRange(self.topic, p, offset, earliest[p])
+            for p, offset in sorted(unread.items())
+            if p in earliest and offset < earliest[p]
+        ]
+        if lost and way_out:
+            raise OffsetsLost(self.job, lost, way_out)
+        return lost
+
     def _refuse_healthy(self, confirmed: Mapping[int, int]) -> None:
         planned = self.journal.planned_offsets(self.topic)
         if planned and all(offset <= planned.get(p, 0) for p, offset in confirmed.items()):
@@ -94,9 +111,9 @@ class Position:
 
     def _refuse_recreated(self, unread: Mapping[int, int], marks: Mapping[int, tuple[int, int]]) -> None:
         ahead = [
-            f"{self.topic}-{p}: read up to {o}, Kafka ends at {marks[p][1]}"
+            f"{self.topic}-{p}: read up to {o}, Kafka ends at {marks.get(p, (0, 0))[1]}"
             for p, o in unread.items()
-            if p in marks and o > marks[p][1]
+            if o > marks.get(p, (0, 0))[1]
         ]
         if ahead:
             raise UsageError(

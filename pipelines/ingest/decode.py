@@ -146,7 +146,8 @@ def _problem(schemas: SchemaSet) -> Column:
         .when(first != "00", _fault("wire", "wrong_magic_byte", "the first byte is ", first, "; expected 00"))
         .when(size < HEADER_BYTES, _fault("wire", "short_header", "the value has ", size, " of 5 header bytes"))
         .when(
-            ~is_known, _fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not in the registry")
+            ~is_known,
+            _fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not of this topic's subject"),
         )
         .when(
             F.col("_spare").isNotNull(),

@@ -203,3 +203,33 @@ def test_stop_finishes_the_running_batch(world: World) -> None:
     assert {r[1] for ranges in world.ledger("ingest").values() for r in ranges} == {2}
     world.run("ingest")
     assert len(world.valid()) == 48
+
+
+def test_a_checkpoint_lost_before_the_first_ledger_row_is_refused(world: World) -> None:
+    world.send([*(world.encode(record()) for _ in range(12)), b"bad"])
+    with pytest.raises(Interrupted):
+        world.run("ingest", stop_at("valid_written"))
+    shutil.rmtree(Path(world.settings.checkpoints_uri) / "ingest")
+    with pytest.raises(CheckpointLost, match="never confirmed"):
+        world.run("ingest")
+    world.run("ingest", recover="ledger")
+    assert (len(world.valid()), len(world.invalid())) == (12, 1)
+
+
+def test_a_replayed_batch_is_classified_by_the_rules_of_its_first_try(world: World, tmp_path: Path) -> None:
+    world.send([world.encode(record(status_code=code)) for code in (200, 404, 500)])
+    with pytest.raises(Interrupted):
+        world.run("ingest", stop_at("invalid_written"))
+    stricter = tmp_path / "rules.yaml"
+    stricter.write_text(world.settings.rules_path.read_text(encoding="utf-8").replace("max: 599", "max: 404"))
+    changed = world.with_settings(rules={"file": stricter})
+    world.run("ingest", settings=changed)
+    assert (len(world.valid()), len(world.invalid())) == (3, 0)
+    world.send([world.encode(record(status_code=500))])
+    world.run("ingest", settings=changed)
+    assert list(world.codes().values()) == [["status_code_range"]]
+
+
+def test_an_unknown_topic_is_wrong_use_at_once(world: World) -> None:
+    with pytest.raises(UsageError, match="no-such-topic"):
+        world.run("ingest", settings=world.with_settings(kafka={"topic": "no-such-topic"}))

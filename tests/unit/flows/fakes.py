@@ -64,6 +64,7 @@ class FakeLedger:
 
     confirmed: dict[int, int] = field(default_factory=dict)
     known: dict[tuple[str, int], list[OffsetRange]] = field(default_factory=dict)
+    batches: list[OffsetRange] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     diary: list[str] = field(default_factory=list)
 
@@ -78,6 +79,10 @@ class FakeLedger:
     def positions(self, query: str, topic: str) -> dict[int, int]:
         return dict(self.confirmed)
 
+    def starts_from(self, query: str, topic: str, earliest: dict[int, int]) -> dict[int, int]:
+        whole = [r for r in self.batches if r.from_offset >= earliest.get(r.partition, 0)]
+        return {r.partition: r.from_offset for r in sorted(whole, reverse=True)}
+
     def delete_from(self, query: str, topic: str, starts: dict[int, int]) -> None:
         self.confirmed = {}
         self.diary.append(f"ledger of {query} deleted from {starts}")
@@ -89,6 +94,7 @@ class FakeTables:
 
     diary: list[str] = field(default_factory=list)
     trouble: list[Exception] = field(default_factory=list)
+    filled: set[str] = field(default_factory=set)
 
     def create_missing(self) -> None:
         if self.trouble:
@@ -103,6 +109,9 @@ class FakeTables:
 
     def committed(self, table: str, batch: Batch) -> int:
         return 0
+
+    def holds(self, table: str, topic: str) -> bool:
+        return table in self.filled
 
     def delete_from(self, table: str, starts: dict[int, int], topic: str) -> None:
         self.diary.append(f"{table} deleted from {starts}")

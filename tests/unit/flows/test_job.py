@@ -370,8 +370,8 @@ def test_a_recovery_starts_a_new_query_where_the_ledger_ends(house: House) -> No
     assert house.diary[:5] == [
         "lease taken",
         "tables created",
-        "valid deleted from {0: 5}",
         "checkpoint set aside",
+        "valid deleted from {0: 5}",
         "drain",
     ]
     assert house.stream.starts == [{0: 5}, None]  # the second start has a checkpoint of its own

@@ -83,28 +83,44 @@ def test_recovery_starts_where_the_ledger_ends_and_clears_what_lies_behind_first
     here = position(None, {0: 5, 1: 7}, {0: (0, 50), 1: (2, 50), 2: (3, 50)})
     starts = {0: 5, 1: 7, 2: 3}
     assert here.recover("ledger") == starts
-    assert diary(here) == [f"valid deleted from {starts}", f"invalid deleted from {starts}", "checkpoint set aside"]
+    assert diary(here) == ["checkpoint set aside", f"valid deleted from {starts}", f"invalid deleted from {starts}"]
 
 
-def test_recovery_keeps_the_place_of_the_ledger_even_if_kafka_no_longer_has_it() -> None:
-    """The hole must be seen by ``losses``, not stepped over."""
+def test_recovery_over_a_hole_is_refused_before_anything_is_touched() -> None:
     here = position(None, {0: 5}, {0: (9, 50)})
-    starts = here.recover("ledger")
+    with pytest.raises(OffsetsLost, match=r"logs-0 \[5, 9\).*--recover --accept-loss"):
+        here.recover("ledger")
+    assert diary(here) == []
+
+
+def test_an_accepted_hole_keeps_the_place_of_the_ledger_and_is_still_seen() -> None:
+    here = position(None, {0: 5}, {0: (9, 50)})
+    starts = here.recover("ledger", accept_loss=True)
     assert starts == {0: 5}
     with pytest.raises(OffsetsLost, match=r"logs-0 \[5, 9\)"):
         here.losses(starts, accept=False)
 
 
-def test_recovery_from_the_earliest_forgets_the_ledger_before_the_rows() -> None:
-    here = position(checkpoint([(0, 0, 5)]), {0: 5}, {0: (2, 50), 1: (0, 4)})
-    starts = {0: 2, 1: 0}
+def test_a_replay_begins_with_the_first_batch_that_kafka_still_has_whole() -> None:
+    here = position(checkpoint([(0, 0, 5)], [(0, 5, 9)]), {0: 9, 2: 6}, {0: (2, 50), 1: (0, 4), 2: (3, 8)})
+    assert isinstance(here.ledger, FakeLedger)
+    here.ledger.batches = [span(0, 0, 5), span(0, 5, 9), span(2, 0, 6)]
+    starts = {0: 5, 1: 0, 2: 6}
     assert here.recover("earliest") == starts
     assert diary(here) == [
+        "checkpoint set aside",
         f"ledger of ingest deleted from {starts}",
         f"valid deleted from {starts}",
         f"invalid deleted from {starts}",
-        "checkpoint set aside",
     ]
+
+
+def test_rows_that_no_ledger_knows_are_no_new_job() -> None:
+    here = position()
+    assert isinstance(here.tables, FakeTables)
+    here.tables.filled = {"invalid"}
+    with pytest.raises(CheckpointLost, match="invalid holds rows of logs"):
+        here.check()
 
 
 @pytest.mark.parametrize("confirmed", [{0: 5}, {0: 4}, {}])
