@@ -35,6 +35,7 @@ from pipelines.flows.job import Job
 from pipelines.flows.ports import Steps
 from pipelines.flows.position import Position
 from pipelines.flows.status import Status
+from pipelines.ingest.judge import Judge
 from pipelines.monitoring.logs import BatchLog
 from pipelines.records import ES_INVALID, INVALID, VALID, Batch, OffsetRange
 from pipelines.settings import JobSettings, Settings
@@ -111,6 +112,7 @@ class _Wiring:
         self.broker = KafkaBroker(spark, settings.kafka)
         reader = LogSchema(avro.load(settings.registry.subject).text)
         self.rules = load_rules(settings.rules_path, reader.kinds)
+        self.judge = Judge()
         self.files = HadoopFiles(spark)
         self.place = f"{settings.checkpoints_uri}/{name}"
         self.pinned = PinnedRules(self.files, f"{self.place}.rules")
@@ -120,7 +122,9 @@ class _Wiring:
         def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
             rules = self.pinned.of(batch, self.rules)
             balance = Balance(self.broker, rules.fingerprint, accepted)
-            IngestBatch(self.schemas, rules, self.tables, self.ledger, balance, self.on_step)(records, batch)
+            IngestBatch(self.schemas, rules, self.tables, self.ledger, balance, self.on_step, self.judge)(
+                records, batch
+            )
 
         return self._job(work, self.settings.ingest, (VALID, INVALID))
 
@@ -130,7 +134,9 @@ class _Wiring:
         def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
             rules = self.pinned.of(batch, self.rules)
             balance = Balance(self.broker, rules.fingerprint, accepted)
-            IndexBatch(self.schemas, rules, store, self.tables, self.ledger, balance, self.on_step)(records, batch)
+            IndexBatch(self.schemas, rules, store, self.tables, self.ledger, balance, self.on_step, self.judge)(
+                records, batch
+            )
 
         return self._job(work, self.settings.index, (ES_INVALID,))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from pipelines.flows.ports import LedgerStore, SchemaSource, Steps, TableStore
 from pipelines.ingest.account import move_to_invalid, per_partition, tally
 from pipelines.ingest.documents import documents, refused_by_rules, rejected
 from pipelines.ingest.duplicates import losers, suspects
-from pipelines.ingest.judge import judge
+from pipelines.ingest.judge import Judge
 from pipelines.ingest.route import Routed, Stamp, route
 from pipelines.records import ES_INVALID, Batch, LedgerEntry
 
@@ -42,12 +42,13 @@ class IndexBatch:
     ledger: LedgerStore
     balance: Balance
     on_step: Steps
+    judge: Judge = field(default_factory=Judge)
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
         """Judge, send the valid documents, collect what was refused, balance, write the ledger."""
         stamp = Stamp(batch.batch_id, datetime.now(UTC), self.rules)
         with ExitStack() as cache:
-            judged = keep(records.transform(judge(self.schemas.current(), self.rules)), cache)
+            judged = keep(records.transform(self.judge(self.schemas.current(), self.rules)), cache)
             counted = tally(judged)
             self.on_step("judged", batch)
             hashes = keep(suspects(judged, None), cache)
@@ -59,7 +60,8 @@ class IndexBatch:
             rejects = self.store.rejects(batch)
             counts = move_to_invalid(counted.counts, per_partition(duplicates), per_partition(rejects))
             entries = self.balance.entries(batch, counts)
-            self.tables.append(ES_INVALID, self._refused(judged, routed, rejects, stamp), batch)
+            if sum(e.invalid for e in entries):
+                self.tables.append(ES_INVALID, self._refused(judged, routed, rejects, stamp), batch)
             self.on_step("invalid_written", batch)
         self._confirm(batch, entries)
 
@@ -69,7 +71,8 @@ class IndexBatch:
 
     def _confirm(self, batch: Batch, entries: list[LedgerEntry]) -> None:
         """Count what the table really took, then write the ledger: from here on the batch is done."""
-        expected, held = sum(e.invalid for e in entries), self.tables.committed(ES_INVALID, batch)
+        expected = sum(e.invalid for e in entries)
+        held = self.tables.committed(ES_INVALID, batch) if expected else 0
         if held != expected:
             raise NotConserved(batch.query, batch.batch_id, [f"{ES_INVALID} holds {held} rows, expected {expected}"])
         self.ledger.append(batch, entries)

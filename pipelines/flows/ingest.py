@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from pyspark.sql import DataFrame
@@ -17,7 +17,7 @@ from pipelines.flows.ports import LedgerStore, SchemaSource, Steps, TableStore
 from pipelines.ingest.account import Tally, move_to_invalid, per_partition, tally
 from pipelines.ingest.coordinates import inside
 from pipelines.ingest.duplicates import losers, suspects
-from pipelines.ingest.judge import judge
+from pipelines.ingest.judge import Judge
 from pipelines.ingest.route import Stamp, route
 from pipelines.records import INVALID, VALID, Batch, LedgerEntry
 
@@ -32,11 +32,12 @@ class IngestBatch:
     ledger: LedgerStore
     balance: Balance
     on_step: Steps
+    judge: Judge = field(default_factory=Judge)
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
         """Judge, find duplicates, balance, write invalid, then valid, then the ledger."""
         with ExitStack() as cache:
-            judged = keep(records.transform(judge(self.schemas.current(), self.rules)), cache)
+            judged = keep(records.transform(self.judge(self.schemas.current(), self.rules)), cache)
             counted = tally(judged)
             self.on_step("judged", batch)
             duplicates = self._duplicates(judged, counted, batch, cache)
@@ -44,9 +45,11 @@ class IngestBatch:
             entries = self.balance.entries(batch, counts)
             self.on_step("balanced", batch)
             routed = route(judged, duplicates, Stamp(batch.batch_id, datetime.now(UTC), self.rules))
-            self.tables.append(INVALID, routed.invalid, batch)
+            if sum(e.invalid for e in entries):
+                self.tables.append(INVALID, routed.invalid, batch)
             self.on_step("invalid_written", batch)
-            self.tables.append(VALID, routed.valid, batch)
+            if sum(e.valid for e in entries):
+                self.tables.append(VALID, routed.valid, batch)
             self.on_step("valid_written", batch)
         self._confirm(batch, entries)
 
@@ -68,7 +71,7 @@ class IngestBatch:
     def _confirm(self, batch: Batch, entries: list[LedgerEntry]) -> None:
         """Count what the tables really took, then write the ledger: from here on the batch is done."""
         for table, expected in ((VALID, sum(e.valid for e in entries)), (INVALID, sum(e.invalid for e in entries))):
-            held = self.tables.committed(table, batch)
+            held = self.tables.committed(table, batch) if expected else 0
             if held != expected:
                 raise NotConserved(batch.query, batch.batch_id, [f"{table} holds {held} rows, expected {expected}"])
         self.on_step("counted", batch)

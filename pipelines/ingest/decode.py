@@ -28,17 +28,19 @@ def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
     In: ``value`` binary and whatever else. ``problem`` is null or a struct<stage, code, message> that names the cause.
     """
 
+    # One projection per step that later columns use more than once; built here, once for all batches.
+    header = F.substring("value", 1, HEADER_BYTES).alias("_header")
+    written = [_when_written_by(i, _avro(F.col("value"), w)).alias(_written(i)) for i, w in schemas.writers.items()]
+    spare = _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w)).alias("_spare")
+    log = F.when(F.col("_spare") == 0, _per_writer(schemas, _to_reader(schemas.reader))).alias("log")
+    schema_id = _schema_id(schemas).alias("schema_id")
+    problem = F.when(F.col("log").isNull(), _problem(schemas)).alias("problem")
+
     def transform(frame: DataFrame) -> DataFrame:
-        read = frame.select("*", F.substring("value", 1, HEADER_BYTES).alias("_header"))
-        for schema_id, writer in schemas.writers.items():
-            read = read.withColumn(_written(schema_id), _when_written_by(schema_id, _avro(F.col("value"), writer)))
-        read = read.withColumn(
-            "_spare", _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w))
-        )
-        read = read.withColumn("log", F.when(F.col("_spare") == 0, _per_writer(schemas, _to_reader(schemas.reader))))
-        read = read.withColumn("schema_id", _schema_id(schemas))
-        read = read.withColumn("problem", F.when(F.col("log").isNull(), _problem(schemas)))
-        return read.drop("_header", "_spare", *(_written(i) for i in schemas.writers))
+        kept = frame.columns
+        read = frame.select("*", header).select("*", *written).select("*", spare)
+        read = read.select(*kept, "_header", "_spare", log, schema_id)
+        return read.select(*kept, "schema_id", "log", problem)
 
     return transform
 

@@ -29,11 +29,32 @@ def judge(schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame
     ``content_hash`` (long) and ``is_valid``.
     """
 
+    renamed = [F.col(a).alias(b) for a, b in _KAFKA.items()]
+    steps = decode(schemas), validate(rules)
+    judged = _judged()
+
     def transform(frame: DataFrame) -> DataFrame:
-        renamed = frame.select(*(F.col(a).alias(b) for a, b in _KAFKA.items()), "key", "value", "headers")
-        return renamed.transform(decode(schemas)).transform(validate(rules)).select(*_judged())
+        read = frame.select(*renamed, "key", "value", "headers")
+        for step in steps:
+            read = read.transform(step)
+        return read.select(*judged)
 
     return transform
+
+
+class Judge:
+    """``judge``, compiled anew only when a schema or the rules change: thousands of expressions cross into the JVM."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._compiled: Callable[[DataFrame], DataFrame] | None = None
+
+    def __call__(self, schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame]:
+        """The transform of ``judge`` for these schemas and rules."""
+        key = (schemas.reader.text, tuple(sorted(schemas.writers)), rules.fingerprint)
+        if self._compiled is None or key != self._key:
+            self._key, self._compiled = key, judge(schemas, rules)
+        return self._compiled
 
 
 def _judged() -> list[Column]:

@@ -42,7 +42,18 @@ def route(judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp) -> Rout
         rows = judged.withColumn("record_key", record_key()).join(marked, "record_key", "left")
         rows = rows.withColumn("is_duplicate", F.coalesce("is_duplicate", F.lit(False)))
     is_kept = F.col("is_valid") & ~F.col("is_duplicate")
-    return Routed(rows.where(is_kept).select(*_valid(stamp)), rows.where(~is_kept).select(*_invalid(stamp)))
+    refused = rows.where(~is_kept).select(
+        "*", F.concat(violations(stamp.rules), _duplicate_violation()).alias("violations")
+    )
+    return Routed(rows.where(is_kept).select(*_valid(stamp)), refused.select(*_invalid(stamp)))
+
+
+def constant(value: object) -> Column:
+    """``value`` on every row, without a trace of it in the generated code.
+
+    A plain literal is compiled into the code, so every batch would compile and warm up its own.
+    """
+    return F.array(F.lit(value))[F.pmod("kafka_partition", F.lit(1))]
 
 
 def event_time() -> Column:
@@ -58,16 +69,15 @@ def _valid(stamp: Stamp) -> list[Column]:
         *coordinates(),
         F.col("schema_id"),
         F.col("content_hash"),
-        F.lit(stamp.batch_id).cast("bigint").alias("batch_id"),
-        F.lit(stamp.at).alias("ingested_at"),
+        constant(stamp.batch_id).cast("bigint").alias("batch_id"),
+        constant(stamp.at).alias("ingested_at"),
         F.to_date(event_time()).alias("date"),
         F.hour(event_time()).alias("hour"),
     ]
 
 
 def _invalid(stamp: Stamp) -> list[Column]:
-    all_violations = F.concat(violations(stamp.rules), _duplicate_violation())
-    critical = F.filter(all_violations, lambda v: v["severity"] == Severity.CRITICAL.value)
+    critical = F.filter("violations", lambda v: v["severity"] == Severity.CRITICAL.value)
     is_decoded = ~F.coalesce(F.col("problem_stage").isin(Stage.WIRE.value, Stage.DECODE.value), F.lit(False))
     stage = F.when(F.col("is_duplicate"), Stage.DUPLICATE.value).otherwise(Stage.RULE.value)
     return [
@@ -79,7 +89,7 @@ def _invalid(stamp: Stamp) -> list[Column]:
         F.when(is_decoded, F.col("request_id")).alias("request_id"),
         F.coalesce("problem_stage", stage).alias("error_type"),
         F.array_join(F.transform(critical, lambda v: v["message"]), "; ").alias("error_message"),
-        all_violations.alias("violations"),
+        F.col("violations"),
         *stamped(stamp),
         F.to_date("kafka_timestamp").alias("date"),
         F.hour("kafka_timestamp").alias("hour"),
@@ -90,8 +100,8 @@ def stamped(stamp: Stamp) -> list[Column]:
     """What every invalid row carries of its batch, and the state it starts in."""
     return [
         F.lit(stamp.rules.fingerprint).alias("rule_set_fingerprint"),
-        F.lit(stamp.at).alias("failed_at"),
-        F.lit(stamp.batch_id).cast("bigint").alias("batch_id"),
+        constant(stamp.at).alias("failed_at"),
+        constant(stamp.batch_id).cast("bigint").alias("batch_id"),
         F.lit("open").alias("status"),
         F.lit(0).alias("attempt"),
     ]

@@ -29,15 +29,18 @@ def validate(rules: r.RuleSet) -> Callable[[DataFrame], DataFrame]:
     In: the columns of ``decode`` and ``kafka_timestamp``. Rules are evaluated on every record that decodes.
     """
 
+    # Steps, because a column that many others use must be computed once per row.
+    canonical = _canonical().alias("_canonical")
+    problem = F.coalesce("problem", _schema_problem()).alias("problem")
+    content_hash = F.crc32(F.col("_canonical").cast("binary")).alias("content_hash")
+    is_record = F.col("problem").isNull() | (F.col("problem")["stage"] == Stage.SCHEMA.value)
+    broken = F.when(is_record, _mask(rules)).alias("broken")
+    is_valid = F.col("problem").isNull() & (F.col("broken").bitwiseAND(_critical(rules)) == 0)
+
     def transform(frame: DataFrame) -> DataFrame:
-        # Two steps, because a column that many others use must be computed once per row.
-        read = frame.withColumn("_canonical", _canonical())
-        read = read.withColumn("problem", F.coalesce("problem", _schema_problem()))
-        read = read.withColumn("content_hash", F.crc32(F.col("_canonical").cast("binary")))
-        is_record = F.col("problem").isNull() | (F.col("problem")["stage"] == Stage.SCHEMA.value)
-        read = read.withColumn("broken", F.when(is_record, _mask(rules)))
-        is_valid = F.col("problem").isNull() & (F.col("broken").bitwiseAND(_critical(rules)) == 0)
-        return read.withColumn("is_valid", is_valid).drop("_canonical")
+        kept = [c for c in frame.columns if c != "problem"]
+        read = frame.select("*", canonical).select(*kept, problem, content_hash)
+        return read.select("*", broken).select("*", is_valid.alias("is_valid"))
 
     return transform
 

@@ -231,5 +231,5 @@ def test_a_replayed_batch_is_classified_by_the_rules_of_its_first_try(world: Wor
 
 
 def test_an_unknown_topic_is_wrong_use_at_once(world: World) -> None:
-    with pytest.raises(UsageError, match="no-such-topic"):
+    with pytest.raises(UsageError, match="no such topic"):
         world.run("ingest", settings=world.with_settings(kafka={"topic": "no-such-topic"}))

@@ -33,7 +33,7 @@ PARSED = fastavro.parse_schema(json.loads(TEXT))
 RULES = load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", SCHEMA.kinds)
 SOURCE = """key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp,
     headers array<struct<key: string, value: binary>>"""
-FEW = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def body(value: dict[str, Any]) -> bytes:
