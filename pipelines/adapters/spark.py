@@ -36,6 +36,9 @@ REQUIRED_CONF = {
 """What correctness rests on; ``spark-submit.sh`` passes the same."""
 
 TUNING_CONF = {
+    # The JVM never compiles a method of more than 8,000 bytes of bytecode, and one for all our rules is larger: as an
+    # interpreted whole it takes twice the time of the smaller pieces that Spark makes below this limit.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     "spark.sql.maxConcurrentOutputFileWriters": "24",
     "spark.sql.shuffle.partitions": "8",

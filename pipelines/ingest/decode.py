@@ -19,28 +19,23 @@ HEADER_BYTES = 5
 MAGIC = 0
 _PADDING_BYTES = 4096
 _SPARK_TYPES = {"int": "int", "long": "bigint", "float": "float", "double": "double", "boolean": "boolean"}
-_VARINT_LIMITS = [(1 << (7 * k - 1), k) for k in range(1, 10)]
 
 
 def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
-    """Add ``schema_id`` (int), ``log`` (struct of the reader's fields, null if undecodable) and ``problem``.
+    """Add the reader's fields, ``schema_id`` (long) and ``spare`` (int).
 
-    In: ``value`` binary and whatever else. ``problem`` is null or a struct<stage, code, message> that names the cause.
+    In: ``value`` binary and whatever else. ``spare`` is the number of bytes left over behind the record: 0 for exactly
+    one record, null for a value that does not decode. Only with 0 do the fields mean anything; ``decode_problem`` says
+    what is wrong otherwise.
     """
-
-    # One projection per step that later columns use more than once; built here, once for all batches.
-    header = F.substring("value", 1, HEADER_BYTES).alias("_header")
+    # Few projections: each one copies the row, and a column that others use more than once needs one of its own.
     written = [_when_written_by(i, _avro(F.col("value"), w)).alias(_written(i)) for i, w in schemas.writers.items()]
-    spare = _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w)).alias("_spare")
-    log = F.when(F.col("_spare") == 0, _per_writer(schemas, _to_reader(schemas.reader))).alias("log")
+    spare = _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w)).alias("spare")
+    fields = [_resolved(field, schemas).alias(field.name) for field in schemas.reader.fields]
     schema_id = _schema_id(schemas).alias("schema_id")
-    problem = F.when(F.col("log").isNull(), _problem(schemas)).alias("problem")
 
     def transform(frame: DataFrame) -> DataFrame:
-        kept = frame.columns
-        read = frame.select("*", header).select("*", *written).select("*", spare)
-        read = read.select(*kept, "_header", "_spare", log, schema_id)
-        return read.select(*kept, "schema_id", "log", problem)
+        return frame.select("*", *written).select(*frame.columns, *fields, schema_id, spare)
 
     return transform
 
@@ -54,7 +49,11 @@ def _header_of(schema_id: int) -> Column:
 
 
 def _when_written_by(schema_id: int, then: Column) -> Column:
-    return F.when(F.col("_header") == _header_of(schema_id), then)
+    return F.when(_header() == _header_of(schema_id), then)
+
+
+def _header() -> Column:
+    return F.substring("value", 1, HEADER_BYTES)
 
 
 def _avro(value: Column, writer: LogSchema) -> Column:
@@ -91,16 +90,17 @@ def _field_bytes(value: Column, field: Field) -> Column:
 
 def _value_bytes(value: Column, avro_type: str) -> Column:
     if avro_type in {"int", "long"}:
-        return _varint_bytes(value)
+        return _varint_bytes(value, longest=5 if avro_type == "int" else 10)
     if avro_type in {"string", "bytes"}:
         return _text_bytes(value)
     return F.lit({"float": 4, "double": 8}.get(avro_type, 1))  # boolean, or an enum of at most 64 symbols
 
 
-def _varint_bytes(value: Column) -> Column:
+def _varint_bytes(value: Column, longest: int) -> Column:
     """Length of a zigzag varint: k bytes hold -2^(7k-1) … 2^(7k-1)-1."""
-    out = F.lit(10)
-    for limit, length in reversed(_VARINT_LIMITS):
+    out = F.lit(longest)
+    for length in reversed(range(1, longest)):
+        limit = 1 << (7 * length - 1)
         out = F.when((value < limit) & (value >= -limit), length).otherwise(out)
     return out
 
@@ -110,34 +110,33 @@ def _text_bytes(value: Column) -> Column:
     return length + F.when(length < 64, 1).when(length < 8192, 2).when(length < 1048576, 3).otherwise(4)
 
 
-def _to_reader(reader: LogSchema) -> Callable[[int, LogSchema], Column]:
-    """Resolve a writer's record to the reader's fields: by name or alias, with promotion and defaults."""
+def _resolved(field: Field, schemas: SchemaSet) -> Column:
+    """A reader's field from whichever writer wrote the record: by name or alias, with promotion and default."""
+    spark_type = _SPARK_TYPES.get(field.type, "binary" if field.type == "bytes" else "string")
 
-    def project(schema_id: int, writer: LogSchema) -> Column:
+    def pick(schema_id: int, writer: LogSchema) -> Column:
         names = {f.name for f in writer.fields}
+        source = next((n for n in (field.name, *field.aliases) if n in names), None)
+        value = F.lit(field.default) if source is None else F.col(_written(schema_id))[source]
+        return value.cast(spark_type)
 
-        def pick(field: Field) -> Column:
-            source = next((n for n in (field.name, *field.aliases) if n in names), None)
-            value = F.lit(field.default) if source is None else F.col(_written(schema_id))[source]
-            return value.cast(_SPARK_TYPES.get(field.type, "binary" if field.type == "bytes" else "string"))
-
-        return F.struct(*(pick(f).alias(f.name) for f in reader.fields))
-
-    return project
+    if len(schemas.writers) == 1:  # the usual case: null already where the only writer did not write
+        return pick(*next(iter(schemas.writers.items())))
+    return _per_writer(schemas, pick).cast(spark_type)
 
 
 def _schema_id(schemas: SchemaSet) -> Column:
     """The id in the header: a literal for known writers, computed only for the others, null without a header."""
-    has_header = (F.octet_length("_header") == HEADER_BYTES) & (F.substring("_header", 1, 1) == F.expr("X'00'"))
-    computed = F.conv(F.hex(F.substring("_header", 2, 4)), 16, 10).cast("bigint")
+    has_header = (F.octet_length("value") >= HEADER_BYTES) & (F.substring("value", 1, 1) == F.expr("X'00'"))
+    computed = F.conv(F.hex(F.substring("value", 2, 4)), 16, 10).cast("bigint")
     known = [_when_written_by(i, F.lit(i).cast("bigint")) for i in schemas.writers]
     return F.coalesce(*known, F.when(has_header, computed))
 
 
-def _problem(schemas: SchemaSet) -> Column:
-    """What is wrong with a value that gave no record; evaluated for bad rows only."""
+def decode_problem(schemas: SchemaSet) -> Column:
+    """What is wrong with a value whose ``spare`` is not 0: struct<stage, code, message>."""
     size, first = F.octet_length("value"), F.hex(F.substring("value", 1, 1))
-    is_known = F.col("_header").isin([_header_of(i) for i in schemas.writers]) if schemas.writers else F.lit(False)
+    is_known = _header().isin([_header_of(i) for i in schemas.writers]) if schemas.writers else F.lit(False)
     return (
         F.when(F.col("value").isNull(), _fault("wire", "null_value", "the Kafka value is null"))
         .when(size == 0, _fault("wire", "empty_value", "the Kafka value has no bytes"))
@@ -152,8 +151,8 @@ def _problem(schemas: SchemaSet) -> Column:
             _fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not of this topic's subject"),
         )
         .when(
-            F.col("_spare").isNotNull(),
-            _fault("decode", "trailing_bytes", F.col("_spare"), " bytes are left over after the record"),
+            F.col("spare").isNotNull(),
+            _fault("decode", "trailing_bytes", F.col("spare"), " bytes are left over after the record"),
         )
         .when(_decodes_when_padded(schemas), _fault("decode", "truncated_avro", "the bytes end before the record does"))
         .otherwise(_fault("decode", "corrupt_avro", "the bytes are no record of schema ", F.col("schema_id")))

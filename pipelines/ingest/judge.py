@@ -9,8 +9,8 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
-from pipelines.ingest.decode import decode
-from pipelines.ingest.validate import validate
+from pipelines.ingest.decode import decode, decode_problem
+from pipelines.ingest.validate import is_valid, validate
 from pipelines.records import LOG_FIELDS
 
 _KAFKA = {
@@ -24,20 +24,18 @@ _KAFKA = {
 def judge(schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame]:
     """Decode and validate the rows of Spark's Kafka source (``includeHeaders=true``).
 
-    Out: coordinates, ``kafka_timestamp``, ``key``, ``value``, ``headers``, ``schema_id`` (long), the ten fields (null
-    if undecodable), ``problem_stage|code|message`` (null if the record decodes), ``broken`` (bit k = rule k),
-    ``content_hash`` (long) and ``is_valid``.
+    Out: coordinates, ``kafka_timestamp``, ``key``, ``value``, ``headers``, ``schema_id`` (long), the ten fields
+    (meaningless if undecodable), ``problem_stage|code|message`` (null if the record decodes), ``broken`` (long,
+    bit k = rule k), ``content_hash`` (long) and ``is_valid``.
     """
 
     renamed = [F.col(a).alias(b) for a, b in _KAFKA.items()]
-    steps = decode(schemas), validate(rules)
-    judged = _judged()
+    decoded, validated = decode(schemas), validate(rules, decode_problem(schemas))
+    judged = _judged(rules)
 
     def transform(frame: DataFrame) -> DataFrame:
         read = frame.select(*renamed, "key", "value", "headers")
-        for step in steps:
-            read = read.transform(step)
-        return read.select(*judged)
+        return read.transform(decoded).transform(validated).select(*judged)
 
     return transform
 
@@ -57,8 +55,7 @@ class Judge:
         return self._compiled
 
 
-def _judged() -> list[Column]:
-    kept = [*_KAFKA.values(), "key", "value", "headers", "schema_id"]
-    fields = [F.col("log")[name].alias(name) for name in LOG_FIELDS]
+def _judged(rules: RuleSet) -> list[Column]:
+    kept = [*_KAFKA.values(), "key", "value", "headers", "schema_id", *LOG_FIELDS, "broken", "content_hash"]
     problem = [F.col("problem")[part].alias(f"problem_{part}") for part in ("stage", "code", "message")]
-    return [*map(F.col, kept), *fields, *problem, *map(F.col, ("broken", "content_hash", "is_valid"))]
+    return [*map(F.col, kept), *problem, is_valid(rules).alias("is_valid")]

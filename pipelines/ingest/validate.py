@@ -23,26 +23,28 @@ MAX_TIMESTAMP_MS = 253_402_300_799_999
 VIOLATION = "struct<code:string,field:string,message:string,severity:string,rule_fingerprint:string>"
 
 
-def validate(rules: r.RuleSet) -> Callable[[DataFrame], DataFrame]:
-    """Add ``content_hash`` (long), ``broken`` (long, bit k = rule k) and ``is_valid``; complete ``problem``.
+def validate(rules: r.RuleSet, decode_problem: Column) -> Callable[[DataFrame], DataFrame]:
+    """Add ``problem`` (struct<stage, code, message>), ``content_hash`` (long), ``broken`` (long, bit k = rule k).
 
-    In: the columns of ``decode`` and ``kafka_timestamp``. Rules are evaluated on every record that decodes.
+    In: the columns of ``decode`` and ``kafka_timestamp``. Rules are evaluated on every record that decodes;
+    ``decode_problem`` is asked about the others.
     """
-
-    # Steps, because a column that many others use must be computed once per row.
-    canonical = _canonical().alias("_canonical")
-    problem = F.coalesce("problem", _schema_problem()).alias("problem")
+    is_record = F.col("spare") == 0
+    canonical = F.when(is_record, _canonical()).alias("_canonical")
+    problem = F.when(F.col("_canonical").isNull(), decode_problem).otherwise(_schema_problem()).alias("problem")
     content_hash = F.crc32(F.col("_canonical").cast("binary")).alias("content_hash")
-    is_record = F.col("problem").isNull() | (F.col("problem")["stage"] == Stage.SCHEMA.value)
     broken = F.when(is_record, _mask(rules)).alias("broken")
-    is_valid = F.col("problem").isNull() & (F.col("broken").bitwiseAND(_critical(rules)) == 0)
 
     def transform(frame: DataFrame) -> DataFrame:
-        kept = [c for c in frame.columns if c != "problem"]
-        read = frame.select("*", canonical).select(*kept, problem, content_hash)
-        return read.select("*", broken).select("*", is_valid.alias("is_valid"))
+        return frame.select("*", canonical).select(*frame.columns, problem, content_hash, broken)
 
     return transform
+
+
+def is_valid(rules: r.RuleSet) -> Column:
+    """Whether a validated row has no problem and breaks no critical rule."""
+    critical = sum(1 << k for k, rule in enumerate(rules.rules) if rule.severity is Severity.CRITICAL)
+    return F.col("problem").isNull() & (F.col("broken").bitwiseAND(F.lit(critical).cast("long")) == 0)
 
 
 def violations(rules: r.RuleSet) -> Column:
@@ -63,8 +65,9 @@ def violations(rules: r.RuleSet) -> Column:
 
 def rule_violations(rules: r.RuleSet) -> Column:
     """Violations of rules alone: on a valid row these are its warnings. Built only where a bit is set."""
+    is_text = F.coalesce(F.col("problem_stage") != Stage.DECODE.value, F.lit(True))  # else the values can't be shown
     of_rules = F.array(*(F.when(_bit(k), _violation(rule, rules)) for k, rule in enumerate(rules.rules)))
-    return F.when(F.col("broken") != 0, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(_none())
+    return F.when((F.col("broken") != 0) & is_text, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(_none())
 
 
 def _none() -> Column:
@@ -74,12 +77,12 @@ def _none() -> Column:
 def _canonical() -> Column:
     parts: list[Column] = []
     for name in LOG_FIELDS:
-        parts += [F.lit(SEPARATOR), F.coalesce(F.col("log")[name].cast("string"), F.lit(NULL))]
-    return F.when(F.col("log").isNotNull(), F.concat(*parts[1:]))
+        parts += [F.lit(SEPARATOR), F.coalesce(F.col(name).cast("string"), F.lit(NULL))]
+    return F.concat(*parts[1:])
 
 
 def _schema_problem() -> Column:
-    timestamp = F.col("log")["timestamp"]
+    timestamp = F.col("timestamp")
     is_text = F.encode("_canonical", "UTF-8") == F.col("_canonical").cast("binary")
     utf8 = _fault("decode", "invalid_utf8", F.lit("a text field holds bytes that are not UTF-8"))
     unshowable = _fault(
@@ -97,10 +100,6 @@ def _fault(stage: str, code: str, message: Column) -> Column:
 def _mask(rules: r.RuleSet) -> Column:
     bits = (F.when(_broken(rule), F.lit(1 << k).cast("long")).otherwise(0) for k, rule in enumerate(rules.rules))
     return reduce(Column.__add__, bits, F.lit(0).cast("long"))
-
-
-def _critical(rules: r.RuleSet) -> Column:
-    return F.lit(sum(1 << k for k, rule in enumerate(rules.rules) if rule.severity is Severity.CRITICAL)).cast("long")
 
 
 def _bit(position: int) -> Column:
@@ -121,7 +120,7 @@ def _violation(rule: r.Rule, rules: r.RuleSet) -> Column:
 
 
 def _broken(rule: r.Rule) -> Column:
-    value = F.col("log")[rule.field]
+    value = F.col(rule.field)
     if isinstance(rule, r.Required):
         return value.isNull() | _is_blank(value)
     return F.coalesce(_broken_if_present(rule, value), F.lit(False))
