@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,13 @@ FREE_PORTS = dict.fromkeys(
 
 hypothesis_settings.register_profile("sdp", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("sdp")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """A shell starts its background jobs with SIGINT ignored; tests of Ctrl-C need it, whoever started them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

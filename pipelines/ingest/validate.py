@@ -30,9 +30,9 @@ def validate(rules: r.RuleSet, decode_problem: Column) -> Callable[[DataFrame], 
     ``decode_problem`` is asked about the others.
     """
     is_record = F.col("spare") == 0
-    canonical = F.when(is_record, _canonical()).alias("_canonical")
-    problem = F.when(F.col("_canonical").isNull(), decode_problem).otherwise(_schema_problem()).alias("problem")
-    content_hash = F.crc32(F.col("_canonical").cast("binary")).alias("content_hash")
+    canonical = _canonical().alias("_canonical")  # without a condition, so that it joins the projection before it
+    problem = F.when(is_record, _schema_problem()).otherwise(decode_problem).alias("problem")
+    content_hash = F.when(is_record, F.crc32(F.col("_canonical").cast("binary"))).alias("content_hash")
     broken = F.when(is_record, _mask(rules)).alias("broken")
 
     def transform(frame: DataFrame) -> DataFrame:
@@ -140,7 +140,8 @@ def _broken_if_present(rule: r.Rule, value: Column) -> Column:
             length = F.char_length(value)
             return (length < low) if high is None else (length < low) | (length > high)
         case r.Ip():
-            return ~(value.rlike(r.IPV4_PATTERN) | value.rlike(r.IPV6_PATTERN))
+            is_v6 = value.contains(":")
+            return ~F.when(is_v6, value.rlike(r.IPV6_PATTERN)).otherwise(value.rlike(r.IPV4_PATTERN))
         case r.TimeWindow(before_s=before_s, after_s=after_s):
             now_ms = F.unix_millis("kafka_timestamp")
             return (value < now_ms - before_s * 1000) | (value > now_ms + after_s * 1000)
