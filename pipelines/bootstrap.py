@@ -94,7 +94,8 @@ def stop_on_signals(stop: threading.Event) -> None:
     def request(number: int, _: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.set()
+        # not here: setting takes a lock that the interrupted thread holds if it is just waiting for the event
+        threading.Thread(target=stop.set, daemon=True).start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, request)

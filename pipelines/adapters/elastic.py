@@ -10,7 +10,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from elasticsearch import ApiError, Elasticsearch, NotFoundError, TransportError
+from elasticsearch import ApiError, Elasticsearch, TransportError
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -52,7 +52,7 @@ class Elastic:
     def prepare(self) -> None:
         """Put the index template; existing indices keep the mapping they have."""
         mapping = json.loads((ROOT / "conf" / "elasticsearch" / "api6-logs-valid.json").read_text(encoding="utf-8"))
-        index = {"number_of_shards": self._settings.shards, "number_of_replicas": self._settings.replicas}
+        index = {"number_of_shards": self._settings.shards, "number_of_replicas": self._replicas()}
         self._call(
             lambda: self._client.indices.put_index_template(
                 name=self._settings.index_prefix,
@@ -65,7 +65,7 @@ class Elastic:
     def write(self, docs: DataFrame, batch: Batch) -> None:
         """Send documents in bulks from every Spark task; refused ones are kept for ``rejects``."""
         self.forget(batch)
-        shape = {"number_of_shards": 1, "number_of_replicas": self._settings.replicas}
+        shape = {"number_of_shards": 1, "number_of_replicas": self._replicas()}
         self._call(
             lambda: self._client.indices.create(index=_rejects(batch), mappings=_REJECTS_MAPPING, settings=shape)
         )
@@ -74,6 +74,11 @@ class Elastic:
             docs.write.format("es").options(**self._connector(batch)).mode("append").save(resource)
         except Py4JJavaError as error:
             raise SinkUnavailable("Elasticsearch", self._settings.url, _reason(error)) from error
+
+    def _replicas(self) -> int:
+        """As many copies as wanted, but no more than there are other nodes to hold them."""
+        nodes = int(self._call(lambda: self._client.cluster.health())["number_of_data_nodes"])
+        return min(self._settings.replicas, nodes - 1)
 
     def rejects(self, batch: Batch) -> DataFrame | None:
         """What ``write`` could not place: kafka_partition, kafka_offset, es_index, es_status, es_error_type, es_reason.
@@ -165,8 +170,6 @@ class Elastic:
     def _call(self, request: Any) -> Any:
         try:
             return request()
-        except NotFoundError:
-            raise
         except ApiError as error:
             if error.status_code == 400:
                 raise UsageError(f"Elasticsearch at {self._settings.url} refuses the request: {error}") from error

@@ -51,10 +51,11 @@ def demo(
         _stack(settings, bar)
         settings = local(env, overrides)  # now with the addresses of the running stack
         produced = _produce(settings, bar, Plan(count, seed, parse_mix("default"), 6 * HOUR_MS, parse_until("now"), 0))
+        expected = _expected_in_all(settings, produced)
         found, jobs = _run_jobs(settings, bar)
     _show_proof(jobs)
     _show_bad_rows(found)
-    ok = _show_verdict(produced, jobs, _expected_in_all(settings, produced))
+    ok = _show_verdict(produced, jobs, expected)
     _show_addresses(settings)
     if not ok:
         raise typer.Exit(1)
@@ -168,8 +169,8 @@ def _show_bad_rows(found: Status) -> None:
 
 
 def _expected_in_all(settings: Settings, produced: Produced) -> dict[str, int]:
-    """What all demos on this topic, this one included, must have led to; kept in the home between runs."""
-    path = settings.home_path / "demo-expected.json"
+    """What all demos on this topic, this one included, must have led to; kept beside the data of the servers."""
+    path = settings.stack_path / "data" / "demo-expected.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     sums = before.get(produced.topic, {})
     expected = produced.expected

@@ -39,6 +39,14 @@ def test_documents_equal_the_valid_rows(world: World) -> None:
     assert world.ledger("index") == world.ledger("ingest")
 
 
+def test_any_request_id_that_the_rules_allow_is_a_document_id(world: World) -> None:
+    odd = ["🦊" * 128, 'a"b\\c\n\t', "../..", "_id", " x ", "\x00\x1f", "{index_day}", "e\u0301", "x" * 128]
+    world.send([world.encode(record(request_id=name)) for name in odd], partition=0)
+    world.run("index")
+    assert sorted(world.documents()) == sorted(odd)
+    assert world.es_invalid() == {}
+
+
 def test_mapping_is_strict_and_typed_for_dashboards(world: World) -> None:
     world.send([world.encode(record())])
     world.run("index")

@@ -51,6 +51,7 @@ def test_every_defect_is_kept_raw_with_the_reason_that_names_it(world: World) ->
         (world.encode(record(payload_size=-(2**31))), ["payload_size_negative"]),
         (world.encode(record(client_ip="300.1.1.1")), ["client_ip_valid"]),
         (world.encode(record(request_id=" \t")), ["request_id_blank"]),
+        (world.encode(record(request_id="é" * 129)), ["request_id_length"]),
         (world.encode(record(timestamp=NOW_MS + 2 * HOUR_MS)), ["timestamp_window"]),
         (world.encode(record(timestamp=NOW_MS - 8 * 24 * HOUR_MS)), ["timestamp_window"]),
         (world.encode(record(timestamp=2**63 - 1)), ["timestamp_unrepresentable", "timestamp_window"]),
