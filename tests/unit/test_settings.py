@@ -82,6 +82,14 @@ RULES: list[dict[str, Any]] = [
         "message": "request_id must have at most 128 characters",
     },
     {
+        "id": "request_id_control",
+        "field": "request_id",
+        "check": "pattern",
+        "regex": r"^(?![^\x00-\x1f]*[\x00-\x1f])",
+        "severity": "critical",
+        "message": "request_id must not hold control characters",
+    },
+    {
         "id": "status_code_range",
         "field": "status_code",
         "check": "range",
