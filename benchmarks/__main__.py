@@ -35,7 +35,7 @@ def main() -> int:
     lab = Lab(home, chosen.dist, json.loads(chosen.spark_conf))
     began = time.monotonic()
     plan = compare.Plan(chosen.records, chosen.runs, chosen.full)
-    results = report.Results(plan, " ".join(["python -m benchmarks", *sys.argv[1:]]))
+    results = report.Results(plan, _command(chosen))
     try:
         lab.up()
         with contextlib.closing(compare.Bench(lab, plan)) as bench:
@@ -54,6 +54,12 @@ def main() -> int:
         chosen.out.write_text(text, encoding="utf-8")
         chosen.out.with_suffix(".json").write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
     return 0
+
+
+def _command(chosen: argparse.Namespace) -> str:
+    """How to repeat the run elsewhere: what was measured, without the folders of this machine."""
+    parts = [f"--only {name}" for name in chosen.only or ()] + ["--full"] * chosen.full
+    return " ".join(["python -m benchmarks", *parts, f"--records {chosen.records}", f"--runs {chosen.runs}"])
 
 
 def _arguments() -> argparse.Namespace:
