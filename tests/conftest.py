@@ -19,9 +19,7 @@ from pipelines.settings import ROOT, Settings
 from stack import dist, lifecycle
 from tests.world import World
 
-FREE_PORTS = dict.fromkeys(
-    ("kafka", "kafka_controller", "elasticsearch", "elasticsearch_transport", "registry", "metastore"), 0
-)
+FREE_PORTS = dict.fromkeys(lifecycle.PORT_KEYS, 0)
 
 hypothesis_settings.register_profile("sdp", deadline=None, print_blob=True)
 hypothesis_settings.load_profile("sdp")

@@ -10,12 +10,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.adapters.tables import Tables
+from pipelines.adapters.tables import COLUMNS, Tables
 from pipelines.records import LEDGER, Batch, LedgerEntry, OffsetRange
-
-_SCHEMA = """query STRING, query_id STRING, batch_id BIGINT, topic STRING, partition INT, from_offset BIGINT,
-    until_offset BIGINT, valid BIGINT, invalid BIGINT, gaps BIGINT, lost BIGINT, rule_set_fingerprint STRING,
-    committed_at TIMESTAMP, date DATE"""
 
 
 class Ledger:
@@ -32,7 +28,7 @@ class Ledger:
             (*who, *astuple(e.range), e.valid, e.invalid, e.gaps, e.lost, e.rule_set_fingerprint, *when)
             for e in entries
         ]
-        self._tables.append(LEDGER, self._spark.createDataFrame(rows, _SCHEMA).coalesce(1), batch)
+        self._tables.append(LEDGER, self._spark.createDataFrame(rows, COLUMNS[LEDGER]).coalesce(1), batch)
 
     def ranges(self, query_id: str, batch_id: int) -> list[OffsetRange]:
         """The confirmed offsets of one batch; empty if it was never confirmed."""

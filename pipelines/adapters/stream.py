@@ -37,16 +37,12 @@ class KafkaStream:
         tolerate_loss: bool = False,
     ) -> StreamingQuery:
         """Drain in the background. ``starts``: first offsets of a query without a checkpoint, else the earliest."""
-        reader = self._spark.readStream.format("kafka").options(**self._options())
+        reader = self._spark.readStream.format("kafka").options(**_source_options(self._kafka))
         reader = reader.option("subscribe", self._kafka.topic).option("maxOffsetsPerTrigger", self._max_offsets)
         reader = reader.option("failOnDataLoss", str(not tolerate_loss).lower())
         reader = reader.option("startingOffsets", _starting(self._kafka.topic, starts))
         writer = reader.load().writeStream.foreachBatch(handle).option("checkpointLocation", checkpoint)
         return writer.trigger(availableNow=True).start()
-
-    def _options(self) -> dict[str, str]:
-        clients = {f"kafka.{name}": value for name, value in java_options(self._kafka).items()}
-        return {**FETCH_OPTIONS, **clients, "kafka.bootstrap.servers": self._kafka.bootstrap}
 
 
 class KafkaBroker:
@@ -61,14 +57,18 @@ class KafkaBroker:
 
     def recount(self, ranges: Sequence[OffsetRange]) -> dict[int, int]:
         """Partition → records that a fresh read of the ranges gives."""
-        clients = {f"kafka.{name}": value for name, value in java_options(self._kafka).items()}
         topic = ranges[0].topic
-        reader = self._spark.read.format("kafka").options(**FETCH_OPTIONS, **clients)
-        reader = reader.option("kafka.bootstrap.servers", self._kafka.bootstrap).option("failOnDataLoss", "false")
+        reader = self._spark.read.format("kafka").options(**_source_options(self._kafka))
+        reader = reader.option("failOnDataLoss", "false")
         reader = reader.option("assign", json.dumps({topic: [r.partition for r in ranges]}))
         reader = reader.option("startingOffsets", _starting(topic, {r.partition: r.from_offset for r in ranges}))
         reader = reader.option("endingOffsets", _starting(topic, {r.partition: r.until_offset for r in ranges}))
         return {r["partition"]: r["count"] for r in reader.load().groupBy("partition").count().collect()}
+
+
+def _source_options(kafka: KafkaSettings) -> dict[str, str]:
+    clients = {f"kafka.{name}": value for name, value in java_options(kafka).items()}
+    return {**FETCH_OPTIONS, **clients, "kafka.bootstrap.servers": kafka.bootstrap}
 
 
 def _starting(topic: str, offsets: Mapping[int, int] | None) -> str:

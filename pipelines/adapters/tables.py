@@ -18,7 +18,7 @@ _VIOLATIONS = "ARRAY<STRUCT<code: STRING, field: STRING, message: STRING, severi
 _INVALID_COLUMNS = f"""{_COORDINATES}, raw BINARY, key BINARY, headers ARRAY<STRUCT<key: STRING, value: BINARY>>,
     schema_id BIGINT, request_id STRING, error_type STRING, error_message STRING, violations {_VIOLATIONS},
     rule_set_fingerprint STRING, failed_at TIMESTAMP, batch_id BIGINT, status STRING, attempt INT"""
-_COLUMNS = {
+COLUMNS = {
     VALID: f"""timestamp BIGINT, request_id STRING, api_endpoint STRING, http_method STRING, status_code INT,
     response_time_ms INT, client_ip STRING, user_agent STRING, payload_size INT, error_message STRING,
     event_time TIMESTAMP, warnings {_VIOLATIONS}, {_COORDINATES}, schema_id BIGINT, content_hash BIGINT,
@@ -52,7 +52,7 @@ class Tables:
             self._spark.sql(
                 f"CREATE DATABASE IF NOT EXISTS {self._database} LOCATION '{self._warehouse}/{self._database}.db'"
             )
-            for table, columns in _COLUMNS.items():
+            for table, columns in COLUMNS.items():
                 self._spark.sql(
                     f"CREATE TABLE IF NOT EXISTS {self._database}.{table} ({columns}) USING delta "
                     f"PARTITIONED BY ({_PARTITIONED_BY[table]}) "

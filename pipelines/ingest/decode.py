@@ -138,24 +138,24 @@ def decode_problem(schemas: SchemaSet) -> Column:
     size, first = F.octet_length("value"), F.hex(F.substring("value", 1, 1))
     is_known = _header().isin([_header_of(i) for i in schemas.writers]) if schemas.writers else F.lit(False)
     return (
-        F.when(F.col("value").isNull(), _fault("wire", "null_value", "the Kafka value is null"))
-        .when(size == 0, _fault("wire", "empty_value", "the Kafka value has no bytes"))
+        F.when(F.col("value").isNull(), fault("wire", "null_value", "the Kafka value is null"))
+        .when(size == 0, fault("wire", "empty_value", "the Kafka value has no bytes"))
         .when(
             first.isin("7B", "5B"),
-            _fault("wire", "json_instead_of_avro", "the value is plain JSON; expected magic byte 00, schema id, Avro"),
+            fault("wire", "json_instead_of_avro", "the value is plain JSON; expected magic byte 00, schema id, Avro"),
         )
-        .when(first != "00", _fault("wire", "wrong_magic_byte", "the first byte is ", first, "; expected 00"))
-        .when(size < HEADER_BYTES, _fault("wire", "short_header", "the value has ", size, " of 5 header bytes"))
+        .when(first != "00", fault("wire", "wrong_magic_byte", "the first byte is ", first, "; expected 00"))
+        .when(size < HEADER_BYTES, fault("wire", "short_header", "the value has ", size, " of 5 header bytes"))
         .when(
             ~is_known,
-            _fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not of this topic's subject"),
+            fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not of this topic's subject"),
         )
         .when(
             F.col("spare").isNotNull(),
-            _fault("decode", "trailing_bytes", F.col("spare"), " bytes are left over after the record"),
+            fault("decode", "trailing_bytes", F.col("spare"), " bytes are left over after the record"),
         )
-        .when(_decodes_when_padded(schemas), _fault("decode", "truncated_avro", "the bytes end before the record does"))
-        .otherwise(_fault("decode", "corrupt_avro", "the bytes are no record of schema ", F.col("schema_id")))
+        .when(_decodes_when_padded(schemas), fault("decode", "truncated_avro", "the bytes end before the record does"))
+        .otherwise(fault("decode", "corrupt_avro", "the bytes are no record of schema ", F.col("schema_id")))
     )
 
 
@@ -165,6 +165,7 @@ def _decodes_when_padded(schemas: SchemaSet) -> Column:
     return _per_writer(schemas, lambda _, w: _is_decoded(_avro(padded, w), w))
 
 
-def _fault(stage: str, code: str, *message: str | Column) -> Column:
+def fault(stage: str, code: str, *message: str | Column) -> Column:
+    """A problem as struct<stage, code, message>; the parts of the message are joined."""
     text = F.concat(*(part.cast("string") if isinstance(part, Column) else F.lit(part) for part in message))
     return F.struct(F.lit(stage).alias("stage"), F.lit(code).alias("code"), text.alias("message"))

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts import rules as r
 from pipelines.contracts.canonical import NULL, SEPARATOR
 from pipelines.contracts.evaluate import MASK, SHOWN_CHARS
+from pipelines.ingest.decode import fault
 from pipelines.records import LOG_FIELDS, Severity, Stage
 
 MIN_TIMESTAMP_MS = -62_135_596_800_000
@@ -55,14 +56,14 @@ def violations(rules: r.RuleSet) -> Column:
 
     In: the ten fields, ``problem_code``, ``problem_message`` and ``broken``.
     """
-    fault = F.struct(
+    of_decoding = F.struct(
         F.col("problem_code").alias("code"),
         F.lit(None).cast("string").alias("field"),
         F.col("problem_message").alias("message"),
         F.lit(Severity.CRITICAL.value).alias("severity"),
         F.lit(None).cast("string").alias("rule_fingerprint"),
     )
-    of_problem = F.when(F.col("problem_code").isNotNull(), F.array(fault)).otherwise(_none())
+    of_problem = F.when(F.col("problem_code").isNotNull(), F.array(of_decoding)).otherwise(_none())
     return F.concat(of_problem, rule_violations(rules))
 
 
@@ -87,17 +88,14 @@ def _canonical() -> Column:
 def _schema_problem() -> Column:
     timestamp = F.col("timestamp")
     is_text = F.encode("_canonical", "UTF-8") == F.col("_canonical").cast("binary")
-    utf8 = _fault("decode", "invalid_utf8", F.lit("a text field holds bytes that are not UTF-8"))
-    unshowable = _fault(
+    utf8 = fault("decode", "invalid_utf8", "a text field holds bytes that are not UTF-8")
+    unshowable = fault(
         "schema",
         "timestamp_unrepresentable",
-        F.concat(F.lit("timestamp is no date of the years 1 to 9999: "), timestamp),
+        "timestamp is no date of the years 1 to 9999: ",
+        timestamp,
     )
     return F.when(~is_text, utf8).when(~timestamp.between(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS), unshowable)
-
-
-def _fault(stage: str, code: str, message: Column) -> Column:
-    return F.struct(F.lit(stage).alias("stage"), F.lit(code).alias("code"), message.alias("message"))
 
 
 def _mask(rules: r.RuleSet) -> Column:
