@@ -26,18 +26,18 @@ Transform = Callable[[DataFrame], DataFrame]
 
 def kafka(settings: Settings) -> Outcome:
     """The source alone: every column of it, with the job's source options, to nowhere."""
-    return _to_nowhere(settings, lambda frame: frame)
+    return _to_nowhere(settings, lambda: lambda frame: frame)
 
 
 def decoded(settings: Settings) -> Outcome:
     """Decoded, but no rule evaluated."""
-    return _to_nowhere(settings, decode(_schemas(settings)))
+    return _to_nowhere(settings, lambda: decode(_schemas(settings)))
 
 
 def judged(settings: Settings) -> Outcome:
     """Decoded and validated: every column that ``judge`` promises, content hash included."""
     rules = load_rules(settings.rules_path, _reader(settings).kinds)
-    return _to_nowhere(settings, judge(_schemas(settings), rules))
+    return _to_nowhere(settings, lambda: judge(_schemas(settings), rules))
 
 
 def ingest(settings: Settings) -> Outcome:
@@ -51,10 +51,10 @@ def index(settings: Settings) -> Outcome:
         return _whole_job("index", settings)
 
 
-def _to_nowhere(settings: Settings, transform: Transform) -> Outcome:
+def _to_nowhere(settings: Settings, make: Callable[[], Transform]) -> Outcome:
     """Read the topic as the jobs do and discard the result; only the batch itself is on the clock."""
     spark = bootstrap.spark_session(settings, "bench")
-    meter, counted = Meter(), Outcome()
+    transform, meter, counted = make(), Meter(), Outcome()
 
     def handle(records: DataFrame, _batch_id: int) -> None:
         with meter:
