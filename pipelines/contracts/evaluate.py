@@ -48,8 +48,9 @@ def _broken(rule: r.Rule) -> Broken:
         case r.OneOf(values=values):
             allowed = frozenset(values)
             return lambda value, _: value not in allowed
-        case r.Pattern(regex=regex):
-            found = re.compile(regex).search
+        case r.Pattern(regex=regex, whole=whole):
+            compiled = re.compile(regex)
+            found = compiled.fullmatch if whole else compiled.search
             return lambda value, _: found(value) is None
         case r.Length(min=low, max=high):
             return lambda value, _: len(value) < low or (high is not None and len(value) > high)

@@ -23,8 +23,8 @@ from pipelines.records import Severity
 BLANK = " \t\n\x0b\x0c\r"
 """Characters that count as blank."""
 
-MAX_RULES = 63
-"""One bit each in the long that the Spark projection carries."""
+MAX_RULES = 61
+"""One bit each in the long that the Spark projection carries; two are its own, one is the sign."""
 
 IPV4 = r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _H = r"[0-9A-Fa-f]{1,4}"
@@ -100,10 +100,11 @@ _NOT_SHARED = re.compile(r"\\[dDwWsSbBzZA]|\(\?P|\$")
 
 
 class Pattern(_Rule):
-    """The regular expression is found in the field."""
+    """The regular expression is found in the field, or, if ``whole``, matches all of it."""
 
     check: Literal["pattern"]
     regex: str
+    whole: bool = False
 
     @field_validator("regex")
     @classmethod

@@ -46,9 +46,9 @@ class IndexBatch:
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
         """Judge, send the valid documents, collect what was refused, balance, write the ledger."""
-        stamp = Stamp(batch.batch_id, datetime.now(UTC), self.rules)
+        stamp = Stamp(batch.batch_id, datetime.now(UTC), self.rules, self.schemas.current())
         with ExitStack() as cache:
-            judged = keep(records.transform(self.judge(self.schemas.current(), self.rules)), cache)
+            judged = keep(records.transform(self.judge(stamp.schemas, self.rules)), cache)
             counted = tally(judged)
             self.on_step("judged", batch)
             hashes = keep(suspects(judged, None), cache)

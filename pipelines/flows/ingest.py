@@ -37,14 +37,15 @@ class IngestBatch:
     def __call__(self, records: DataFrame, batch: Batch) -> None:
         """Judge, find duplicates, balance, write invalid, then valid, then the ledger."""
         with ExitStack() as cache:
-            judged = keep(records.transform(self.judge(self.schemas.current(), self.rules)), cache)
+            stamp = Stamp(batch.batch_id, datetime.now(UTC), self.rules, self.schemas.current())
+            judged = keep(records.transform(self.judge(stamp.schemas, self.rules)), cache)
             counted = tally(judged)
             self.on_step("judged", batch)
             duplicates = self._duplicates(judged, counted, batch, cache)
             counts = move_to_invalid(counted.counts, per_partition(duplicates))
             entries = self.balance.entries(batch, counts)
             self.on_step("balanced", batch)
-            routed = route(judged, duplicates, Stamp(batch.batch_id, datetime.now(UTC), self.rules))
+            routed = route(judged, duplicates, stamp)
             if sum(e.invalid for e in entries):
                 self.tables.append(INVALID, routed.invalid, batch)
             self.on_step("invalid_written", batch)

@@ -6,7 +6,7 @@ byte by byte first, and the length that the decoded record must have is computed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -18,6 +18,12 @@ from pipelines.contracts.writer import Field, LogSchema, SchemaSet
 HEADER_BYTES = 5
 MAGIC = 0
 _PADDING_BYTES = 4096
+_SIZED = {"string", "bytes"}
+_VARINT_BITS = {"int": 32, "long": 64}
+_FIXED_BYTES = {"float": 4, "double": 8, "boolean": 1, "enum": 1}  # an enum of at most 64 symbols
+_LIMITS = [1 << (7 * length - 1) for length in range(1, 10)]
+"""A zigzag varint of k bytes holds magnitudes below the k-th limit."""
+
 _SPARK_TYPES = {"int": "int", "long": "bigint", "float": "float", "double": "double", "boolean": "boolean"}
 
 
@@ -28,14 +34,18 @@ def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
     one record, null for a value that does not decode. Only with 0 do the fields mean anything; ``decode_problem`` says
     what is wrong otherwise.
     """
-    # Few projections: each one copies the row, and a column that others use more than once needs one of its own.
+    # A column that others use more than once gets a projection of its own: within one, Spark would compute it anew for
+    # each use, and the generated code would grow past what the JVM compiles.
     written = [_when_written_by(i, _avro(F.col("value"), w)).alias(_written(i)) for i, w in schemas.writers.items()]
-    spare = _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(_written(i), w)).alias("spare")
+    measures = [_measure(i, f) for i, w in schemas.writers.items() for f in w.fields]
+    spare = _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(i, w)).alias("spare")
     fields = [_resolved(field, schemas).alias(field.name) for field in schemas.reader.fields]
+    names = [field.name for field in schemas.reader.fields]
     schema_id = _schema_id(schemas).alias("schema_id")
 
     def transform(frame: DataFrame) -> DataFrame:
-        return frame.select("*", *written).select(*frame.columns, *fields, schema_id, spare)
+        decoded = frame.select("*", *written).select("*", *fields, *measures)
+        return decoded.select(*frame.columns, *names, schema_id, spare)
 
     return transform
 
@@ -71,10 +81,10 @@ def _body_bytes() -> Column:
     return F.octet_length("value") - HEADER_BYTES
 
 
-def _encoded_bytes(column: str, writer: LogSchema) -> Column:
+def _encoded_bytes(schema_id: int, writer: LogSchema) -> Column:
     """Bytes that Avro needs for the decoded record; null where decoding failed."""
-    sizes = [_field_bytes(F.col(column)[f.name], f) for f in writer.fields]
-    return F.when(_is_decoded(F.col(column), writer), reduce(Column.__add__, sizes))
+    sizes = [_field_bytes(schema_id, f) for f in writer.fields]
+    return F.when(_is_decoded(F.col(_written(schema_id)), writer), reduce(Column.__add__, sizes))
 
 
 def _is_decoded(record: Column, writer: LogSchema) -> Column:
@@ -83,31 +93,39 @@ def _is_decoded(record: Column, writer: LogSchema) -> Column:
     return record.isNotNull() if required is None else record[required].isNotNull()
 
 
-def _field_bytes(value: Column, field: Field) -> Column:
-    size = _value_bytes(value, field.type)
-    return F.when(value.isNull(), 1).otherwise(size + 1) if field.nullable else size
+def _measure(schema_id: int, field: Field) -> Column:
+    """What the size of a field follows from: bytes of a text, magnitude of a number (of -1: 0, of -2: 1). -1 for null.
+
+    Never null itself: sums of nullable terms triple the generated code.
+    """
+    value = F.col(_written(schema_id))[field.name]
+    if field.type in _SIZED:
+        measure = F.octet_length(value)
+    elif field.type in _VARINT_BITS:
+        measure = value.bitwiseXOR(F.shiftright(value, _VARINT_BITS[field.type] - 1))
+    else:
+        measure = F.when(value.isNotNull(), 0)
+    return F.coalesce(measure, F.lit(-1)).alias(_measured(schema_id, field))
 
 
-def _value_bytes(value: Column, avro_type: str) -> Column:
-    if avro_type in {"int", "long"}:
-        return _varint_bytes(value, longest=5 if avro_type == "int" else 10)
-    if avro_type in {"string", "bytes"}:
-        return _text_bytes(value)
-    return F.lit({"float": 4, "double": 8}.get(avro_type, 1))  # boolean, or an enum of at most 64 symbols
+def _measured(schema_id: int, field: Field) -> str:
+    return f"_measure_{schema_id}_{field.name}"
 
 
-def _varint_bytes(value: Column, longest: int) -> Column:
-    """Length of a zigzag varint: k bytes hold -2^(7k-1) … 2^(7k-1)-1."""
-    out = F.lit(longest)
-    for length in reversed(range(1, longest)):
-        limit = 1 << (7 * length - 1)
-        out = F.when((value < limit) & (value >= -limit), length).otherwise(out)
-    return out
+def _field_bytes(schema_id: int, field: Field) -> Column:
+    """Bytes of a field: those of its value, none for null, and one more where a union says which it is."""
+    measure = F.col(_measured(schema_id, field))
+    if field.type in _SIZED:
+        size = measure + 1 + _exceeded(measure, _LIMITS[:3])
+    elif field.type in _VARINT_BITS:
+        size = _exceeded(measure, [0, *_LIMITS[: _VARINT_BITS[field.type] // 7]])
+    else:
+        size = (measure + 1) * _FIXED_BYTES[field.type]
+    return size + 1 if field.nullable else size
 
 
-def _text_bytes(value: Column) -> Column:
-    length = F.octet_length(value)
-    return length + F.when(length < 64, 1).when(length < 8192, 2).when(length < 1048576, 3).otherwise(4)
+def _exceeded(magnitude: Column, limits: Sequence[int]) -> Column:
+    return reduce(Column.__add__, ((magnitude >= limit).cast("int") for limit in limits))
 
 
 def _resolved(field: Field, schemas: SchemaSet) -> Column:

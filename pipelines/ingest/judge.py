@@ -9,10 +9,11 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
-from pipelines.ingest.decode import decode, decode_problem
+from pipelines.ingest.decode import decode
 from pipelines.ingest.validate import is_valid, validate
 from pipelines.records import LOG_FIELDS
 
+_MORE_PARTITIONS_THAN_ANY = 1_000_000
 _KAFKA = {
     "topic": "kafka_topic",
     "partition": "kafka_partition",
@@ -25,19 +26,27 @@ def judge(schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame
     """Decode and validate the rows of Spark's Kafka source (``includeHeaders=true``).
 
     Out: coordinates, ``kafka_timestamp``, ``key``, ``value``, ``headers``, ``schema_id`` (long), the ten fields
-    (meaningless if undecodable), ``problem_stage|code|message`` (null if the record decodes), ``broken`` (long,
-    bit k = rule k), ``content_hash`` (long) and ``is_valid``.
+    (meaningless if undecodable), ``spare`` (int, see decode), ``broken`` and ``content_hash`` (long, see validate) and
+    ``is_valid``. What exactly is wrong with a refused row is asked later, of refused rows only.
     """
 
     renamed = [F.col(a).alias(b) for a, b in _KAFKA.items()]
-    decoded, validated = decode(schemas), validate(rules, decode_problem(schemas))
+    decoded, validated = decode(schemas), validate(rules)
     judged = _judged(rules)
 
     def transform(frame: DataFrame) -> DataFrame:
         read = frame.select(*renamed, "key", "value", "headers")
-        return read.transform(decoded).transform(validated).select(*judged)
+        return read.transform(decoded).transform(_border).transform(validated).select(*judged)
 
     return transform
+
+
+def _border(frame: DataFrame) -> DataFrame:
+    """Generated code ends here and starts anew: more than 8,000 bytes in one method would never be compiled.
+
+    Partitions stay as they are, for there are never so many.
+    """
+    return frame.coalesce(_MORE_PARTITIONS_THAN_ANY)
 
 
 class Judge:
@@ -56,6 +65,5 @@ class Judge:
 
 
 def _judged(rules: RuleSet) -> list[Column]:
-    kept = [*_KAFKA.values(), "key", "value", "headers", "schema_id", *LOG_FIELDS, "broken", "content_hash"]
-    problem = [F.col("problem")[part].alias(f"problem_{part}") for part in ("stage", "code", "message")]
-    return [*map(F.col, kept), *problem, is_valid(rules).alias("is_valid")]
+    kept = [*_KAFKA.values(), "key", "value", "headers", "schema_id", *LOG_FIELDS, "spare", "broken", "content_hash"]
+    return [*map(F.col, kept), is_valid(rules).alias("is_valid")]

@@ -9,8 +9,10 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.contracts.rules import RuleSet
+from pipelines.contracts.writer import SchemaSet
 from pipelines.ingest.coordinates import record_key
-from pipelines.ingest.validate import VIOLATION, rule_violations, violations
+from pipelines.ingest.decode import decode_problem
+from pipelines.ingest.validate import VIOLATION, problem, rule_violations, violations
 from pipelines.records import LOG_FIELDS, Severity, Stage
 
 DUPLICATE = "duplicate_request_id"
@@ -18,11 +20,12 @@ DUPLICATE = "duplicate_request_id"
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What one batch writes on all its rows."""
+    """What one batch writes on all its rows, and what it was judged by."""
 
     batch_id: int
     at: datetime
     rules: RuleSet
+    schemas: SchemaSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,8 @@ def route(judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp) -> Rout
         rows = judged.withColumn("record_key", record_key()).join(marked, "record_key", "left")
         rows = rows.withColumn("is_duplicate", F.coalesce("is_duplicate", F.lit(False)))
     is_kept = F.col("is_valid") & ~F.col("is_duplicate")
-    refused = rows.where(~is_kept).select(
-        "*", F.concat(violations(stamp.rules), _duplicate_violation()).alias("violations")
-    )
+    refused = rows.where(~is_kept).withColumn("problem", problem(decode_problem(stamp.schemas)))
+    refused = refused.select("*", F.concat(violations(stamp.rules), _duplicate_violation()).alias("violations"))
     return Routed(rows.where(is_kept).select(*_valid(stamp)), refused.select(*_invalid(stamp)))
 
 
@@ -78,7 +80,8 @@ def _valid(stamp: Stamp) -> list[Column]:
 
 def _invalid(stamp: Stamp) -> list[Column]:
     critical = F.filter("violations", lambda v: v["severity"] == Severity.CRITICAL.value)
-    is_decoded = ~F.coalesce(F.col("problem_stage").isin(Stage.WIRE.value, Stage.DECODE.value), F.lit(False))
+    problem_stage = F.col("problem")["stage"]
+    is_decoded = ~F.coalesce(problem_stage.isin(Stage.WIRE.value, Stage.DECODE.value), F.lit(False))
     stage = F.when(F.col("is_duplicate"), Stage.DUPLICATE.value).otherwise(Stage.RULE.value)
     return [
         *coordinates(),
@@ -87,7 +90,7 @@ def _invalid(stamp: Stamp) -> list[Column]:
         F.col("headers"),
         F.col("schema_id"),
         F.when(is_decoded, F.col("request_id")).alias("request_id"),
-        F.coalesce("problem_stage", stage).alias("error_type"),
+        F.coalesce(problem_stage, stage).alias("error_type"),
         F.array_join(F.transform(critical, lambda v: v["message"]), "; ").alias("error_message"),
         F.col("violations"),
         *stamped(stamp),

@@ -21,8 +21,9 @@ from pipelines.contracts import avro
 from pipelines.contracts.evaluate import evaluator
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.writer import LogSchema, SchemaSet
+from pipelines.ingest.decode import decode_problem
 from pipelines.ingest.judge import judge
-from pipelines.ingest.validate import violations
+from pipelines.ingest.validate import problem, violations
 from pipelines.records import LOG_FIELDS
 from pipelines.settings import ROOT
 from tests.world import NOW_MS, record
@@ -52,10 +53,11 @@ def judged(
     """Judged rows in the order of the values, with the codes of all violations."""
     at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
     rows = [(None, value, "t", 0, n, at, None) for n, value in enumerate(values)]
-    frame: DataFrame = spark.createDataFrame(rows, SOURCE).transform(
-        judge(schemas or SchemaSet(SCHEMA, {1: SCHEMA}), RULES)
-    )
-    out = frame.withColumn("violations", violations(RULES)).orderBy("kafka_offset").collect()
+    schemas = schemas or SchemaSet(SCHEMA, {1: SCHEMA})
+    frame: DataFrame = spark.createDataFrame(rows, SOURCE).transform(judge(schemas, RULES))
+    explained = frame.withColumn("problem", problem(decode_problem(schemas)))
+    parts = [F.col("problem")[part].alias(f"problem_{part}") for part in ("stage", "code", "message")]
+    out = explained.select("*", *parts, violations(RULES).alias("violations")).orderBy("kafka_offset").collect()
     return [row.asDict(recursive=True) for row in out]
 
 

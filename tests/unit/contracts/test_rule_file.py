@@ -169,11 +169,11 @@ def rules_of(number: int) -> str:
     return "subject: s\nrules:\n" + "".join(one.format(n=n) for n in range(number))
 
 
-def test_a_long_holds_63_bits_so_63_rules_are_the_most(tmp_path: Path) -> None:
-    assert len(load(tmp_path, rules_of(63)).rules) == 63
+def test_a_long_holds_61_bits_so_61_rules_are_the_most(tmp_path: Path) -> None:
+    assert len(load(tmp_path, rules_of(61)).rules) == 61
     error = refusal(tmp_path, rules_of(64))
     assert error.line == 2
-    assert "at most 63" in error.reason
+    assert "at most 61" in error.reason
 
 
 def test_the_first_of_several_mistakes_is_named(tmp_path: Path) -> None:
