@@ -39,6 +39,9 @@ TUNING_CONF = {
     # The JVM never compiles a method of more than 8,000 bytes of bytecode, and one for all our rules is larger: as an
     # interpreted whole it takes twice the time of the smaller pieces that Spark makes below this limit.
     "spark.sql.codegen.hugeMethodLimit": "8000",
+    # A batch runs about 60 pieces of generated code. The default of 100, split over four segments, throws some of them
+    # away before the next batch comes, which then compiles them anew, by Janino and by the JVM.
+    "spark.sql.codegen.cache.maxEntries": "2000",
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
     "spark.sql.maxConcurrentOutputFileWriters": "24",
     "spark.sql.shuffle.partitions": "8",

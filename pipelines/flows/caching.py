@@ -9,7 +9,7 @@ from pyspark.storagelevel import StorageLevel
 
 
 def keep(frame: DataFrame, until: ExitStack) -> DataFrame:
-    """Persist ``frame``, in memory and beyond that on disk, until ``until`` closes."""
-    kept = frame.persist(StorageLevel.MEMORY_AND_DISK)
+    """Persist ``frame``, in memory as it is and beyond that on disk, until ``until`` closes."""
+    kept = frame.persist(StorageLevel.MEMORY_AND_DISK_DESER)
     until.callback(kept.unpersist)
     return kept
