@@ -15,6 +15,7 @@ from pipelines.adapters.schemas import RegisteredSchemas
 from pipelines.adapters.stream import KafkaStream
 from pipelines.contracts import avro
 from pipelines.contracts.rule_file import load_rules
+from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import LogSchema, SchemaSet
 from pipelines.ingest.decode import decode
 from pipelines.ingest.judge import judge
@@ -22,6 +23,8 @@ from pipelines.records import LEDGER, Batch
 from pipelines.settings import Settings
 
 Transform = Callable[[DataFrame], DataFrame]
+
+_VALID: dict[str, int] = {}
 
 
 def kafka(settings: Settings) -> Outcome:
@@ -37,7 +40,24 @@ def decoded(settings: Settings) -> Outcome:
 def judged(settings: Settings) -> Outcome:
     """Decoded and validated: every column that ``judge`` promises, content hash included."""
     rules = load_rules(settings.rules_path, _reader(settings).kinds)
-    return _to_nowhere(settings, lambda: judge(_schemas(settings), rules))
+    outcome = _to_nowhere(settings, lambda: judge(_schemas(settings), rules))
+    outcome.valid = _valid(settings, rules)
+    outcome.invalid = outcome.records - outcome.valid
+    return outcome
+
+
+def _valid(settings: Settings, rules: RuleSet) -> int:
+    """Rows that the judge lets pass, counted once per topic and off the clock: fast but wrong would not be fast."""
+    topic = settings.kafka.topic
+    if topic not in _VALID:
+        spark = bootstrap.spark_session(settings, "bench")
+
+        def handle(records: DataFrame, _batch_id: int) -> None:
+            _VALID[topic] = judge(_schemas(settings), rules)(records).where("is_valid").count()
+
+        stream = KafkaStream(spark, settings.kafka, settings.ingest.max_offsets_per_trigger)
+        stream.start(f"{settings.checkpoints_uri}/valid", handle).awaitTermination()
+    return _VALID[topic]
 
 
 def ingest(settings: Settings) -> Outcome:

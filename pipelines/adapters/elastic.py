@@ -1,7 +1,8 @@
 """Elasticsearch: index template, bulk writes by elasticsearch-hadoop, and what the cluster refused.
 
 The connector hands every document that fails for good to its ``es`` error handler, which stores it in an index of its
-own, one per batch. What is in there is a record with a reason (400, 409) or a sign that the cluster is in trouble.
+own: one per batch, made when the first one comes. What is in there is a record with a reason (400, 409) or a sign that
+the cluster is in trouble.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from pipelines.errors import SinkUnavailable, UsageError
-from pipelines.ingest.documents import DAY, ID, VERSION
+from pipelines.ingest.documents import DAY, HIDDEN, ID, VERSION
 from pipelines.records import Batch
 from pipelines.settings import ROOT, ElasticsearchSettings
 
@@ -50,30 +51,30 @@ class Elastic:
         self._client = Elasticsearch(settings.url, basic_auth=auth, request_timeout=60, max_retries=0)
 
     def prepare(self) -> None:
-        """Put the index template; existing indices keep the mapping they have."""
+        """Put the index templates; existing indices keep the mapping they have."""
         mapping = json.loads((ROOT / "conf" / "elasticsearch" / "api6-logs-valid.json").read_text(encoding="utf-8"))
-        index = {"number_of_shards": self._settings.shards, "number_of_replicas": self._replicas()}
-        self._call(
-            lambda: self._client.indices.put_index_template(
-                name=self._settings.index_prefix,
-                index_patterns=[f"{self._settings.index_prefix}-*"],
-                priority=200,
-                template={"settings": {"index": index}, "mappings": mapping},
-            )
-        )
+        self._put_template(self._settings.index_prefix, self._settings.shards, mapping)
+        self._put_template(_REJECTS, 1, _REJECTS_MAPPING)
 
     def write(self, docs: DataFrame, batch: Batch) -> None:
         """Send documents in bulks from every Spark task; refused ones are kept for ``rejects``."""
         self.forget(batch)
-        shape = {"number_of_shards": 1, "number_of_replicas": self._replicas()}
-        self._call(
-            lambda: self._client.indices.create(index=_rejects(batch), mappings=_REJECTS_MAPPING, settings=shape)
-        )
         resource = f"{self._settings.index_prefix}-{{{DAY}}}"
         try:
             docs.write.format("es").options(**self._connector(batch)).mode("append").save(resource)
         except Py4JJavaError as error:
             raise SinkUnavailable("Elasticsearch", self._settings.url, _reason(error)) from error
+
+    def _put_template(self, name: str, shards: int, mapping: dict[str, Any]) -> None:
+        index = {"number_of_shards": shards, "number_of_replicas": self._replicas()}
+        self._call(
+            lambda: self._client.indices.put_index_template(
+                name=name,
+                index_patterns=[f"{name}-*"],
+                priority=200,
+                template={"settings": {"index": index}, "mappings": mapping},
+            )
+        )
 
     def _replicas(self) -> int:
         """As many copies as wanted, but no more than there are other nodes to hold them."""
@@ -86,8 +87,8 @@ class Elastic:
         None when everything is in. Raises SinkUnavailable if the reason is the cluster's, not the document's.
         """
         index = _rejects(batch)
-        self._call(lambda: self._client.indices.refresh(index=index))
-        if not self._call(lambda: self._client.count(index=index))["count"]:
+        self._call(lambda: self._client.indices.refresh(index=index, ignore_unavailable=True))
+        if not self._call(lambda: self._client.count(index=index, ignore_unavailable=True))["count"]:
             return None
         found = self._read_rejects(index)
         is_foreign = F.col("es_status").isNull() | F.col("kafka_partition").isNull() | F.col("kafka_offset").isNull()
@@ -142,7 +143,7 @@ class Elastic:
             "es.mapping.id": ID,
             "es.mapping.version": VERSION,
             "es.mapping.version.type": "external_gte",
-            "es.mapping.exclude": f"{DAY},{VERSION}",
+            "es.mapping.exclude": f"{HIDDEN}*",
             "es.batch.size.entries": str(self._settings.batch_entries),
             "es.batch.size.bytes": self._settings.batch_bytes,
             "es.batch.write.refresh": "false",

@@ -10,8 +10,10 @@ from pipelines.ingest.route import DUPLICATE, Stamp, coordinates, stamped
 from pipelines.ingest.validate import rule_violations
 from pipelines.records import LOG_FIELDS, Severity, Stage
 
-ID, DAY, VERSION = "request_id", "index_day", "doc_version"
-"""Columns that go into a document's address, not all of them into the document."""
+HIDDEN = "_"
+"""First character of columns that go into a document's address only, not into the document."""
+
+ID, DAY, VERSION = "request_id", f"{HIDDEN}day", f"{HIDDEN}version"
 
 CONFLICT = 409
 
@@ -19,7 +21,7 @@ _NEWEST_VERSION = 1 << 62
 
 
 def documents(valid: DataFrame) -> DataFrame:
-    """One document per row of ``route(…).valid``, with ``index_day`` (yyyy.MM.dd, UTC) and ``doc_version``.
+    """One document per row of ``route(…).valid``, with ``_day`` (yyyy.MM.dd, UTC) and ``_version``.
 
     The version grows towards the start of the topic, so of two records with one ``request_id`` the first one stays,
     whatever the order in which they are written; the same record written again replaces itself (law 1).
