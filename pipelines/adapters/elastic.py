@@ -63,7 +63,7 @@ class Elastic:
         try:
             docs.write.format("es").options(**self._connector(batch)).mode("append").save(resource)
         except Py4JJavaError as error:
-            raise SinkUnavailable("Elasticsearch", self._settings.url, _reason(error)) from error
+            raise SinkUnavailable("Elasticsearch", self._settings.url, _reason(str(error.java_exception))) from error
 
     def _put_template(self, name: str, shards: int, mapping: dict[str, Any]) -> None:
         index = {"number_of_shards": shards, "number_of_replicas": self._replicas()}
@@ -183,8 +183,8 @@ def _rejects(batch: Batch) -> str:
     return f"{_REJECTS}-{batch.query_id}-{batch.batch_id}"
 
 
-def _reason(error: Py4JJavaError) -> str:
-    lines = [
-        line.strip() for line in str(error.java_exception).splitlines() if "EsHadoop" in line or "Caused by" in line
-    ]
-    return (lines[-1] if lines else str(error.java_exception).splitlines()[0])[:300]
+def _reason(said: str) -> str:
+    """What the connector says, without Spark's preamble; it appends the documents it sent, which no log may show."""
+    own = [line.strip() for line in said.split("\n") if not line.startswith("{")]
+    lines = [line for line in own if "EsHadoop" in line or "Caused by" in line]
+    return (lines[-1] if lines else own[0]).rpartition("org.elasticsearch.hadoop.")[2][:300]

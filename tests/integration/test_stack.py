@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
@@ -18,6 +15,7 @@ from elasticsearch import Elasticsearch
 
 from pipelines.settings import Settings, load
 from stack import dist, lifecycle, thrift
+from tests.commands import sdp, stack_processes
 from tests.integration.hive import create_database
 
 SCHEMA = json.dumps({"type": "record", "name": "Test", "fields": [{"name": "id", "type": "string"}]})
@@ -122,27 +120,3 @@ def test_a_stopped_stack_exits_with_3_and_leaves_no_process(stack: Settings) -> 
     assert sdp(stack, "stack", "down").returncode == 0
     assert sdp(stack, "stack", "status").returncode == 3
     assert stack_processes(stack) == []
-
-
-def sdp(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        str(Path(sys.executable).with_name("sdp")),
-        *arguments,
-        "--set",
-        f"home={settings.home}",
-        "--set",
-        f"dist={settings.dist_path}",
-    ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-
-
-def stack_processes(settings: Settings) -> list[str]:
-    """Command lines of living processes that name this home."""
-    return [line for p in psutil.process_iter() if (line := command_line(p)) and str(settings.home_path) in line]
-
-
-def command_line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
