@@ -1,4 +1,4 @@
-"""Measurements → docs/benchmarks.md."""
+"""Measurements → docs/benchmarks.md. Figures only: what they mean is written by hand, in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from benchmarks.meter import Cost, Outcome
 
 WHEELS = ("pyspark", "delta-spark", "confluent-kafka", "fastavro", "deltalake", "pyarrow", "elasticsearch")
 STAGED = ("ingest", "index")
+MEANING = "Where the time goes and what was tried: [performance.md](performance.md)."
 
 
 @dataclass
@@ -50,7 +51,7 @@ def markdown(results: Results) -> str:
         sections += [_stages(job, part.runs[job]) for job in STAGED if part.ratios and job in part.runs]
         if part.table:
             sections.append(f"## CPU per record: {part.name}\n\n" + _table(part.table))
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join([*sections, MEANING]) + "\n"
 
 
 def _head(results: Results) -> str:
