@@ -75,7 +75,7 @@ def _ratios(ratios: Sequence[Ratio]) -> str:
             "target": "–" if r.target is None else f"≥ {r.target:.2f}",
             "measured": f"**{r.median:.2f}**",
             "lowest–highest": f"{min(r.values):.2f}–{max(r.values):.2f}",
-            "reached": "–" if r.target is None else "yes" if r.median >= r.target else "**no**",
+            "reached": "–" if r.target is None else r.median >= r.target,
         }
         for r in ratios
     ]
@@ -123,4 +123,6 @@ def _table(rows: Sequence[Mapping[str, float | str]]) -> str:
 def _shown(value: float | str) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
