@@ -24,6 +24,7 @@ class Start(StrEnum):
     EARLIEST = "earliest"
 
 
+Job = Annotated[JobName, typer.Argument(help="ingest: Kafka to Delta tables. index: Kafka to Elasticsearch.")]
 Once = Annotated[bool, typer.Option("--once", help="Drain what is there, then stop.")]
 Recover = Annotated[
     bool, typer.Option("--recover", help="After a lost checkpoint: start a new query where the ledger ends.")
@@ -42,8 +43,14 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
+def as_flags(*, once: bool, recover: bool, start: Start, accept_loss: bool, pretty: bool) -> list[str]:
+    """These options as a command line gives them."""
+    given = {"--once": once, "--recover": recover, "--accept-loss": accept_loss, "--pretty": pretty}
+    return [flag for flag, is_given in given.items() if is_given] + ["--from", start.value] * (start != Start.LEDGER)
+
+
 def run(
-    job: Annotated[JobName, typer.Argument(help="ingest: Kafka to Delta tables. index: Kafka to Elasticsearch.")],
+    job: Job,
     once: Once = False,
     recover: Recover = False,
     start: From = Start.LEDGER,

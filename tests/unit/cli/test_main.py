@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from pipelines import cli
 from pipelines.cli import app
+from pipelines.cli.run import Start, as_flags
 from pipelines.errors import (
     AlreadyRunning,
     BrokerUnavailable,
@@ -143,6 +144,7 @@ def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[st
 ROOT = typer.main.get_command(app)
 assert isinstance(ROOT, TyperGroup)
 COMMANDS = sorted(commands(ROOT))
+RUN, SUBMIT = (ROOT.commands[name] for name in ("run", "submit-arguments"))
 
 
 def test_the_commands_that_people_and_scripts_rely_on() -> None:
@@ -180,3 +182,13 @@ def test_help_names_the_exit_codes(path: tuple[str, ...]) -> None:
 def test_help_of_sdp_names_all_exit_codes() -> None:
     shown = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
     assert "0 fine · 1 it found something wrong with the data · 2 wrong use · 3 infrastructure unavailable" in shown
+
+
+def test_spark_submit_takes_and_passes_on_every_option_of_a_run() -> None:
+    run, submit = ({p.name: (p.opts, p.default) for p in command.params} for command in (RUN, SUBMIT))
+    assert run.items() <= submit.items()
+    own = {"job", "env", "overrides"}
+    flags = {option for name, (options, _) in run.items() if name not in own for option in options}
+    every = as_flags(once=True, recover=True, start=Start.EARLIEST, accept_loss=True, pretty=True)
+    assert flags == {text for text in every if text.startswith("--")}
+    assert as_flags(once=False, recover=False, start=Start.LEDGER, accept_loss=False, pretty=False) == []
