@@ -19,13 +19,9 @@ class Checkpoint:
         path = f"{self.uri}/metadata"
         return str(json.loads(self._files.read_text(path))["id"]) if self._files.exists(path) else None
 
-    def last_committed(self) -> int | None:
-        """The newest batch that Spark counts as done."""
-        return max(self._batches("commits"), default=None)
-
     def next_offsets(self, topic: str) -> dict[int, int]:
         """Partition → first offset that no committed batch has read; empty before the first batch."""
-        last = self.last_committed()
+        last = max(self._batches("commits"), default=None)
         if last is not None:
             return self._offsets(last, topic)
         return self._initial(topic) if self._files.exists(f"{self.uri}/sources/0/0") else {}

@@ -37,9 +37,6 @@ class FakeJournal:
     def query_id(self) -> str | None:
         return self.id
 
-    def last_committed(self) -> int | None:
-        return self.committed - 1 if self.committed else None
-
     def next_offsets(self, topic: str) -> dict[int, int]:
         return self._ends(self.batches[: self.committed])
 
