@@ -37,11 +37,14 @@ class FakeJournal:
     def query_id(self) -> str | None:
         return self.id
 
+    def topics(self) -> set[str]:
+        return {r.topic for batch in self.batches[-1:] for r in batch}
+
     def next_offsets(self, topic: str) -> dict[int, int]:
         return self._ends(self.batches[: self.committed])
 
     def planned_offsets(self, topic: str) -> dict[int, int]:
-        return self._ends(self.batches) if self.batches else {}
+        return self._ends(self.batches) if TOPIC in self.topics() else {}
 
     def ranges(self, batch_id: int, topic: str) -> list[OffsetRange]:
         return self.batches[batch_id]
@@ -52,7 +55,7 @@ class FakeJournal:
         return f"{self.uri}.{label}"
 
     def _ends(self, batches: Sequence[Sequence[OffsetRange]]) -> dict[int, int]:
-        return self.initial | {r.partition: r.until_offset for batch in batches for r in batch}
+        return self.initial | {r.partition: r.until_offset for batch in batches for r in batch if r.topic == TOPIC}
 
 
 @dataclass
