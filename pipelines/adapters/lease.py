@@ -67,8 +67,7 @@ class Lease:
         finally:
             done.set()
             beat.join()
-            if (now := self._read()) is not None and now.token == mine.token:
-                self._files.delete(self._uri)
+            self._give_back(mine)
 
     def _take(self) -> Holder:
         me = psutil.Process()
@@ -79,6 +78,13 @@ class Lease:
                 raise AlreadyRunning(self._job, str(holder), self._uri)
             self._files.delete(self._uri)
         return mine
+
+    def _give_back(self, mine: Holder) -> None:
+        try:
+            if (now := self._read()) is not None and now.token == mine.token:
+                self._files.delete(self._uri)
+        except (Py4JError, OSError) as error:  # without its process the lease soon looks as dead as it is
+            structlog.get_logger().warning("lease_not_given_back", job=self._job, error=str(error).splitlines()[0])
 
     def _is_alive(self, holder: Holder) -> bool:
         if holder.host == socket.gethostname():

@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments)
     except SdpError as error:
-        options.err.print(f"sdp: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        options.tell(str(error), style="red")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         options.err.print("sdp: interrupted; nothing is lost, run the same command again to go on", markup=False)

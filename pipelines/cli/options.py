@@ -32,6 +32,11 @@ def load(env: str | None, overrides: list[str] | None) -> Settings:
     return settings_module.load(env, overrides or ())
 
 
+def tell(text: str, style: str | None = None) -> None:
+    """One line about this call of the command, on standard error."""
+    err.print(f"sdp: {text}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(value: Any) -> None:
     """One JSON document on standard output, nothing else."""
     typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))

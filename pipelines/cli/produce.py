@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
+from pipelines.cli.options import Env, Json, Set, load, out, print_json, tell
 from pipelines.cli.progress import reporter
 from pipelines.errors import UsageError
 from pipelines.traffic.generate import Plan
@@ -115,7 +115,7 @@ def _plan(count: int, seed: int | None, mix: str, span: str, until: str) -> Plan
 def _exit(produced: Produced) -> None:
     if produced.failures:
         reasons = "; ".join(f"{reason} ({number} records)" for reason, number in produced.failures.items())
-        err.print(f"sdp: Kafka did not take all records: {reasons}", style="red", markup=False, highlight=False)
+        tell(f"Kafka did not take all records: {reasons}", style="red")
         raise typer.Exit(FAILED)
     if produced.stopped:
         raise typer.Exit(INTERRUPTED)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Env, Set, load
+from pipelines.cli.options import Env, Set, load, tell
+from pipelines.errors import SdpError
 
 
 class JobName(StrEnum):
@@ -72,4 +73,18 @@ def run(
     logs.configure(pretty=pretty)
     flow = bootstrap.job(job.value, load(env, overrides))
     bootstrap.stop_on_signals(flow.stop)
-    flow.run(once=once, recover=start.value if recover else None, accept_loss=accept_loss)
+    ended = flow.run(once=once, recover=start.value if recover else None, accept_loss=accept_loss)
+    if ended.asked:
+        tell(how_it_stopped(job.value, ended.trouble))
+
+
+def how_it_stopped(job: str, trouble: SdpError | None) -> str:
+    """What a stop that was asked for left behind, and how to go on."""
+    if trouble is None:
+        return (
+            f"{job} stopped as asked: what it began is finished and in the ledger. Start it again to go on from there"
+        )
+    return (
+        f"{job} stopped as asked while it waited for a server: {trouble}. Nothing is lost: the next start repeats the "
+        f"batch that is not finished"
+    )

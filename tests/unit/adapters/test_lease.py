@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import psutil
 import pytest
+from py4j.protocol import Py4JError
 
 from pipelines.adapters import lease as lease_module
 from pipelines.adapters.hadoop_fs import HadoopFiles
@@ -233,6 +234,17 @@ def test_a_lease_is_renewed_while_it_is_held(files: FakeFiles, monkeypatch: pyte
         assert json.loads(files.texts[URI])["token"] == token
     assert beats[:4] == [0, 1, 2, 3]
     assert files.texts == {}
+
+
+def test_storage_that_is_away_at_the_end_is_no_error_of_its_own(
+    files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(uri: str) -> bool:
+        raise Py4JError("refused")
+
+    with lease(files).held():
+        monkeypatch.setattr(files, "exists", refused)
+    assert URI in files.texts
 
 
 def test_leases_of_two_jobs_are_two(files: FakeFiles) -> None:
