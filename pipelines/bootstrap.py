@@ -14,7 +14,7 @@ from pipelines.adapters.checkpoint import Checkpoint
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.kafka import KafkaAdmin, ensure_topics
-from pipelines.adapters.lease import Lease
+from pipelines.adapters.lease import Lease, StopAsked
 from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.pinned_rules import PinnedRules
 from pipelines.adapters.producer import KafkaSender
@@ -50,6 +50,13 @@ def job(name: str, settings: Settings, spark: SparkSession | None = None, on_ste
     spark = spark or spark_session(settings, f"sdp-{name}")
     wiring = _Wiring(name, settings, spark, on_step)
     return wiring.ingest() if name == INGEST else wiring.index()
+
+
+def ask_to_stop(name: str, settings: Settings, spark: SparkSession | None = None) -> StopAsked:
+    """Ask the job to stop after its running batch, wherever it runs, through its checkpoint's file system."""
+    here = settings.spark.model_copy(update={"master": "local[1]"})  # a file is all it takes, not a cluster
+    spark = spark or spark_session(settings.model_copy(update={"spark": here}), "sdp-stop")
+    return _lease(name, settings, HadoopFiles(spark)).ask_to_stop()
 
 
 def status(settings: Settings, spark: SparkSession | None = None) -> Status:
@@ -115,7 +122,7 @@ class _Wiring:
         self.rules = load_rules(settings.rules_path, reader.kinds)
         self.judge = Judge()
         self.files = HadoopFiles(spark)
-        self.place = f"{settings.checkpoints_uri}/{name}"
+        self.place = _place(name, settings)
         self.pinned = PinnedRules(self.files, f"{self.place}.rules")
         self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, reader)
 
@@ -158,12 +165,21 @@ class _Wiring:
             ledger=self.ledger,
             tables=self.tables,
             position=Position(self.name, topic, journal, self.ledger, self.tables, self.broker, written),
-            lease=Lease(self.files, f"{self.place}.lease", self.name),
+            lease=_lease(self.name, self.settings, self.files),
             on_step=self.on_step,
             on_retry=self.log.retry,
             trigger_s=timing.trigger_s,
             retry_for_s=timing.retry_for_s,
         )
+
+
+def _place(name: str, settings: Settings) -> str:
+    """Checkpoint of the job; what belongs to it lies beside it."""
+    return f"{settings.checkpoints_uri}/{name}"
+
+
+def _lease(name: str, settings: Settings, files: HadoopFiles) -> Lease:
+    return Lease(files, f"{_place(name, settings)}.lease", name)
 
 
 def _both(first: Steps, second: Steps | None) -> Steps:

@@ -1,4 +1,4 @@
-"""``sdp run``: start a streaming job."""
+"""``sdp run`` and ``sdp stop``: start a streaming job, and end it wherever it runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Env, Set, load, tell
+from pipelines.cli.options import Env, Json, Set, load, out, print_json, tell
 from pipelines.errors import SdpError
 
 
@@ -40,8 +40,9 @@ Pretty = Annotated[bool, typer.Option("--pretty", help="Logs for a person instea
 
 
 def register(app: typer.Typer) -> None:
-    """Add this command to ``sdp``."""
+    """Add these commands to ``sdp``."""
     app.command("run")(run)
+    app.command("stop")(stop)
 
 
 def as_flags(*, once: bool, recover: bool, start: Start, accept_loss: bool, pretty: bool) -> list[str]:
@@ -64,8 +65,8 @@ def run(
 
     Example: sdp run ingest --once --set ingest.max_offsets_per_trigger=200000
 
-    SIGTERM and Ctrl-C finish the running batch first. Exit codes: 1 the data does not add up or was lost, 2 wrong use
-    or a lost checkpoint, 3 infrastructure unavailable for longer than retry_for_s.
+    SIGTERM, Ctrl-C and, from anywhere, `sdp stop` finish the running batch first. Exit codes: 1 the data does not add
+    up or was lost, 2 wrong use or a lost checkpoint, 3 infrastructure unavailable for longer than retry_for_s.
     """
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
     from pipelines.monitoring import logs
@@ -76,6 +77,33 @@ def run(
     ended = flow.run(once=once, recover=start.value if recover else None, accept_loss=accept_loss)
     if ended.asked:
         tell(how_it_stopped(job.value, ended.trouble))
+
+
+def stop(job: Job, env: Env = None, overrides: Set = None, as_json: Json = False) -> None:
+    """Ask a running job to finish its batch and stop, wherever it runs: the way where no signal reaches it.
+
+    Example: sdp stop ingest --env prod
+
+    Leaves the file JOB.stop beside the job's checkpoint and returns. The job looks for it every 5 seconds, finishes the
+    running batch, removes the file and ends with exit code 0. A job that doesn't run is left alone: exit code 0 too.
+    """
+    from pipelines import bootstrap  # pyspark takes a second to import; --help should not
+
+    asked = bootstrap.ask_to_stop(job.value, load(env, overrides))
+    holder = str(asked.holder) if asked.holder else None
+    if as_json:
+        print_json({"job": job.value, "running": holder is not None, "holder": holder, "file": asked.uri})
+    elif holder is None:
+        out.print(
+            f"{job.value} is not running: nobody would find {asked.uri}", markup=False, highlight=False, soft_wrap=True
+        )
+    else:
+        out.print(
+            f"asked {holder} to stop {job.value} after its running batch; until then there is {asked.uri}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def how_it_stopped(job: str, trouble: SdpError | None) -> str:

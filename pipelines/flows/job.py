@@ -94,7 +94,7 @@ class Job:
         OffsetsLost, NotConserved, and Unavailable once ``retry_for_s`` is over or a stop cuts a recovery off.
         """
         self._recovering = recover is not None
-        with self.lease.held():
+        with self.lease.held(self.stop.set):
             try:
                 self._live(once, recover, accept_loss)
             except StopRequested as stopped:

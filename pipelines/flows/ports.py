@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -64,9 +64,9 @@ class Broker(Protocol):
 
 
 class LeaseHolder(Protocol):
-    """Keeps a second copy of the job out."""
+    """Keeps a second copy of the job out, and brings a request to stop from wherever it was made."""
 
-    def held(self) -> AbstractContextManager[None]: ...
+    def held(self, on_stop: Callable[[], None]) -> AbstractContextManager[None]: ...
 
 
 class Steps(Protocol):

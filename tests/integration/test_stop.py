@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 
+from pipelines import bootstrap
 from tests.proxy import Proxy
 from tests.world import World, record
 
 LONGEST_S = 120
+RECORDS, PER_BATCH = 2_400, 600
 SDP = "from pipelines.cli import main; main()"
 
 
@@ -63,3 +67,32 @@ def test_a_stop_while_a_server_is_away_is_a_clean_end(world: World) -> None:
     assert (world.valid(), world.ledger("ingest")) == ({}, {})
     world.run("ingest")
     assert len(world.valid()) == 24
+
+
+def test_sdp_stop_reaches_a_job_through_its_checkpoints_file_system(world: World) -> None:
+    world.send([world.encode(record()) for _ in range(RECORDS)])
+    place = Path(world.settings.checkpoints_uri)
+    lease, request = place / "ingest.lease", place / "ingest.stop"
+    place.mkdir()
+    request.write_text("left over from an earlier run")
+    with sdp(world, "run", "ingest", ingest__max_offsets_per_trigger=str(PER_BATCH), ingest__trigger_s="1") as job:
+        wait_for("batch_done", job)
+        assert lease.exists()
+        assert not request.exists()
+        with sdp(world, "stop", "ingest") as asking:
+            code, last = end_of(asking)
+        assert code == 0, last
+        assert last.startswith(f"asked process {job.pid} on {socket.gethostname()} to stop ingest")
+        code, last = end_of(job)
+    assert code == 0, last
+    assert last.startswith("sdp: ingest stopped as asked: what it began is finished")
+    assert not lease.exists()
+    assert not request.exists()
+    taken = sum(until - start for rows in world.ledger("ingest").values() for start, until, *_ in rows)
+    assert taken % PER_BATCH == 0
+    assert len(world.valid()) == taken > 0
+
+    assert bootstrap.ask_to_stop("ingest", world.settings, world.spark).holder is None
+    assert not request.exists()
+    world.run("ingest")
+    assert len(world.valid()) == RECORDS

@@ -159,6 +159,7 @@ def test_the_commands_that_people_and_scripts_rely_on() -> None:
         "stack status",
         "stack up",
         "status",
+        "stop",
     }
 
 

@@ -136,13 +136,15 @@ class FakeBroker:
 
 @dataclass
 class FakeLease:
-    """Held by us, or by the ``other`` one."""
+    """Held by us, or by the ``other`` one. ``ask_to_stop``: what a request from elsewhere calls."""
 
     other: str | None = None
+    ask_to_stop: Callable[[], None] = lambda: None
     diary: list[str] = field(default_factory=list)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, on_stop: Callable[[], None]) -> Iterator[None]:
+        self.ask_to_stop = on_stop
         if self.other:
             raise AlreadyRunning("ingest", self.other, "/checkpoints/ingest.lease")
         self.diary.append("lease taken")

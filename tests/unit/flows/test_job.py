@@ -174,6 +174,13 @@ def test_a_stop_lets_the_running_batch_finish_and_begins_no_other(house: House) 
     assert house.diary[-2:] == ["query stopped", "lease given back"]
 
 
+def test_a_stop_that_comes_with_the_lease_is_one_like_any_other(house: House) -> None:
+    house.during_work = lambda _: house.lease.ask_to_stop()
+    assert house.job.run() == Ended(asked=True)
+    assert house.done == [0]
+    assert house.diary[-2:] == ["query stopped", "lease given back"]
+
+
 # Retry
 
 
