@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -91,21 +92,34 @@ def produce(
     """Prepare, then send the plan's traffic; SIGTERM and Ctrl-C flush what was begun, then it returns."""
     plan = producing.with_schema(plan, prepare(settings))
     stop = threading.Event()
-    stop_on_signals(stop)
-    return producing.produce(plan, KafkaSender(settings.kafka), rate, stop, on_progress)
+    with stopping_on_signals(stop):
+        return producing.produce(plan, KafkaSender(settings.kafka), rate, stop, on_progress)
 
 
-def stop_on_signals(stop: threading.Event) -> None:
-    """SIGTERM and SIGINT let the running batch finish, then the job stops. A second Ctrl-C stops at once."""
+@contextmanager
+def stopping_on_signals(stop: threading.Event, told: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Within the block SIGTERM and SIGINT set ``stop``; a Ctrl-C after that raises KeyboardInterrupt.
+
+    ``told``: called with the signal's name, from another thread.
+    """
 
     def request(number: int, _: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         # not here: setting takes a lock that the interrupted thread holds if it is just waiting for the event
-        threading.Thread(target=stop.set, daemon=True).start()
+        threading.Thread(target=_set, args=(stop, told, signal.Signals(number).name), daemon=True).start()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, request)
+    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _set(stop: threading.Event, told: Callable[[str], None], by: str) -> None:
+    stop.set()
+    told(by)
 
 
 class _Wiring:

@@ -26,6 +26,7 @@ from py4j.protocol import Py4JError
 
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.errors import AlreadyRunning
+from pipelines.monitoring.logs import stop_requested
 
 TTL_S = 30.0
 HEARTBEAT_S = 5.0
@@ -133,7 +134,7 @@ class Lease:
                 self._files.write_text(self._uri, json.dumps(asdict(renewed)), overwrite=True)
                 if not asked and self._files.exists(self._stop_uri):
                     asked = True
-                    structlog.get_logger().info("stop_requested", job=self._job, by=self._stop_uri)
+                    stop_requested(self._job, self._stop_uri)
                     on_stop()
             except (Py4JError, OSError) as error:  # the next beat may get through; batches are safe without the lease
                 structlog.get_logger().warning("lease_not_renewed", job=self._job, error=str(error).splitlines()[0])

@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipelines.cli.options import Env, Set, err, local, out
+from pipelines.cli.options import Env, Set, err, local, on_interrupt, out
 from pipelines.cli.produce import parse_until
 from pipelines.cli.status import job_states
 from pipelines.settings import Settings
@@ -19,12 +19,20 @@ from pipelines.traffic.mix import parse_mix
 from stack import lifecycle
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from pipelines.flows.ports import Steps
     from pipelines.flows.produce import Produced
     from pipelines.flows.status import JobState, Status
     from pipelines.records import Batch
 
 HOUR_MS = 3_600_000
+STACK_CUT_OFF = "interrupted: the servers that this call started are stopped again. `sdp demo` begins anew"
+CUT_OFF = (
+    "interrupted: the records that were sent and every batch that was finished stay. `sdp demo` goes on with them and "
+    "sends more; the servers keep running until `sdp stack down`"
+)
+STOPPING = "stopping after the running batch"
 SHOWN_REASONS = 12
 
 
@@ -48,11 +56,16 @@ def demo(
     """
     settings = local(env, overrides)
     with _progress() as bar:
-        _stack(settings, bar)
+        with on_interrupt(STACK_CUT_OFF):
+            _stack(settings, bar)
         settings = local(env, overrides)  # now with the addresses of the running stack
-        produced = _produce(settings, bar, Plan(count, seed, parse_mix("default"), 6 * HOUR_MS, parse_until("now"), 0))
-        expected = _expected_in_all(settings, produced)
-        found, jobs = _run_jobs(settings, bar)
+        plan = Plan(count, seed, parse_mix("default"), 6 * HOUR_MS, parse_until("now"), 0)
+        with on_interrupt(CUT_OFF):
+            produced = _produce(settings, bar, plan)
+            expected = _expected_in_all(settings, produced)
+            if produced.stopped:
+                raise KeyboardInterrupt
+            found, jobs = _run_jobs(settings, bar)
     _show_proof(jobs)
     _show_bad_rows(found)
     ok = _show_verdict(produced, jobs, expected)
@@ -105,13 +118,7 @@ def _run_jobs(settings: Settings, bar: Progress) -> tuple[Status, list[JobState]
         spark = bootstrap.spark_session(settings, "sdp-demo")
         bar.update(starting, completed=1, note="")
         for name in (bootstrap.INGEST, bootstrap.INDEX):
-            task = bar.add_task(name, total=None, note="")
-            flow = bootstrap.job(name, settings, spark, _follow(bar, task))
-            bootstrap.stop_on_signals(flow.stop)
-            flow.run(once=True)
-            if flow.stop.is_set():
-                raise KeyboardInterrupt
-            bar.update(task, total=bar.tasks[task].completed, note="")
+            _run_job(name, settings, spark, bar)
         proving = bar.add_task("prove", total=1, note="counting what is really there")
         found = bootstrap.status(settings, spark)
         jobs, away = job_states(found)
@@ -119,6 +126,18 @@ def _run_jobs(settings: Settings, bar: Progress) -> tuple[Status, list[JobState]
             raise away
         bar.update(proving, completed=1, note="")
     return found, jobs
+
+
+def _run_job(name: str, settings: Settings, spark: SparkSession, bar: Progress) -> None:
+    from pipelines import bootstrap
+
+    task = bar.add_task(name, total=None, note="")
+    flow = bootstrap.job(name, settings, spark, _follow(bar, task))
+    with bootstrap.stopping_on_signals(flow.stop, lambda _: bar.update(task, note=STOPPING)):
+        ended = flow.run(once=True)
+    if ended.asked:
+        raise KeyboardInterrupt
+    bar.update(task, total=bar.tasks[task].completed, note="")
 
 
 def _follow(bar: Progress, task: int) -> Steps:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +27,21 @@ PLAIN_WIDTH = 140
 
 out = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = Console(stderr=True)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what was kept and how to go on as its text."""
+
+
+@contextmanager
+def on_interrupt(text: str) -> Iterator[None]:
+    """Ctrl-C within the block means ``text``, unless something inside knows better."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(text) from None
 
 
 def load(env: str | None, overrides: list[str] | None) -> Settings:

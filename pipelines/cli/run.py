@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.cli.options import Env, Json, Set, load, out, print_json, tell
+from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json, tell
 from pipelines.errors import SdpError
 
 
@@ -66,15 +66,17 @@ def run(
     Example: sdp run ingest --once --set ingest.max_offsets_per_trigger=200000
 
     SIGTERM, Ctrl-C and, from anywhere, `sdp stop` finish the running batch first. Exit codes: 1 the data does not add
-    up or was lost, 2 wrong use or a lost checkpoint, 3 infrastructure unavailable for longer than retry_for_s.
+    up or was lost, 2 wrong use or a lost checkpoint, 3 infrastructure unavailable for longer than retry_for_s, 130
+    cut off by a second Ctrl-C; 0 after a stop.
     """
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
     from pipelines.monitoring import logs
 
     logs.configure(pretty=pretty)
-    flow = bootstrap.job(job.value, load(env, overrides))
-    bootstrap.stop_on_signals(flow.stop)
-    ended = flow.run(once=once, recover=start.value if recover else None, accept_loss=accept_loss)
+    with on_interrupt(how_it_was_cut_off(job.value)):
+        flow = bootstrap.job(job.value, load(env, overrides))
+        with bootstrap.stopping_on_signals(flow.stop, lambda by: logs.stop_requested(job.value, by)):
+            ended = flow.run(once=once, recover=start.value if recover else None, accept_loss=accept_loss)
     if ended.asked:
         tell(how_it_stopped(job.value, ended.trouble))
 
@@ -104,6 +106,14 @@ def stop(job: Job, env: Env = None, overrides: Set = None, as_json: Json = False
             highlight=False,
             soft_wrap=True,
         )
+
+
+def how_it_was_cut_off(job: str) -> str:
+    """What a Ctrl-C that did not wait for the batch left behind, and how to go on."""
+    return (
+        f"interrupted: every batch that {job} finished is in the ledger. One that was cut off is not, and the next "
+        f"start repeats it: nothing is lost or doubled"
+    )
 
 
 def how_it_stopped(job: str, trouble: SdpError | None) -> str:

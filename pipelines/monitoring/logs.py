@@ -29,6 +29,11 @@ def configure(*, pretty: bool = False, stream: TextIO | None = None) -> None:
     )
 
 
+def stop_requested(job: str, by: str) -> None:
+    """Somebody asked the job to stop: ``by`` is a signal's name, or the file of `sdp stop`."""
+    structlog.get_logger().info("stop_requested", job=job, by=by)
+
+
 class BatchLog:
     """Logs each step of a batch with the seconds since the step before."""
 

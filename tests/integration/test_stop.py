@@ -69,6 +69,35 @@ def test_a_stop_while_a_server_is_away_is_a_clean_end(world: World) -> None:
     assert len(world.valid()) == 24
 
 
+def test_ctrl_c_finishes_the_batch_and_says_how_to_go_on(world: World) -> None:
+    world.send([world.encode(record()) for _ in range(RECORDS)])
+    with sdp(world, "run", "ingest", ingest__max_offsets_per_trigger=str(PER_BATCH)) as process:
+        wait_for("batch_started", process)
+        process.send_signal(signal.SIGINT)
+        code, last = end_of(process)
+    assert code == 0, last
+    assert last.startswith("sdp: ingest stopped as asked: what it began is finished")
+    assert 0 < len(world.valid()) < RECORDS
+    assert len(world.valid()) % PER_BATCH == 0
+
+
+def test_a_second_ctrl_c_cuts_the_batch_off_and_the_next_run_repeats_it(world: World) -> None:
+    world.send([world.encode(record()) for _ in range(24)])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        mute = f"http://localhost:{silent.getsockname()[1]}/apis/ccompat/v7"
+        with sdp(world, "run", "ingest", registry__url=mute) as process:
+            wait_for("batch_started", process)
+            process.send_signal(signal.SIGINT)
+            wait_for("stop_requested", process)
+            process.send_signal(signal.SIGINT)
+            code, last = end_of(process)
+    assert code == 130, last
+    assert last.startswith("sdp: interrupted: every batch that ingest finished is in the ledger.")
+    assert (world.valid(), world.ledger("ingest")) == ({}, {})
+    world.run("ingest")
+    assert len(world.valid()) == 24
+
+
 def test_sdp_stop_reaches_a_job_through_its_checkpoints_file_system(world: World) -> None:
     world.send([world.encode(record()) for _ in range(RECORDS)])
     place = Path(world.settings.checkpoints_uri)
