@@ -125,3 +125,21 @@ def test_sdp_stop_reaches_a_job_through_its_checkpoints_file_system(world: World
     assert not request.exists()
     world.run("ingest")
     assert len(world.valid()) == RECORDS
+
+
+def test_ctrl_c_in_a_demo_keeps_what_was_finished_and_the_next_demo_goes_on(world: World) -> None:
+    with sdp(world, "demo", "--count", "3000") as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("ingest: begun"):
+                break
+        process.send_signal(signal.SIGINT)
+        code, last = end_of(process)
+    assert code == 130, last
+    assert last.startswith("sdp: interrupted: the records that were sent and every batch that was finished stay.")
+    with sdp(world, "demo", "--count", "2000") as process:
+        said, _ = process.communicate(timeout=2 * LONGEST_S)
+    assert process.returncode == 0, said
+    assert "It adds up: every offset is a valid or an invalid row, and every valid row is a document." in said
+    assert "Others have sent to this topic too" not in said
+    assert sum(len(rows) for rows in (world.valid(), world.invalid())) == 5_000
