@@ -49,9 +49,10 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class StopAsked:
-    """A request to stop: the file, and who has to find it; nobody if the job doesn't run, and then there is no file."""
+    """A request to stop: its file, the lease, and who holds that; if nobody does, there is no file either."""
 
     uri: str
+    lease: str
     holder: Holder | None
 
 
@@ -92,9 +93,9 @@ class Lease:
         """Leave a request for the holder; nothing happens if there is none, or if it died on this host."""
         holder = self._read()
         if holder is None or (holder.host == socket.gethostname() and not _runs(holder)):
-            return StopAsked(self._stop_uri, None)
+            return StopAsked(self._stop_uri, self._uri, None)
         self._files.write_text(self._stop_uri, f"process {os.getpid()} on {socket.gethostname()}", overwrite=True)
-        return StopAsked(self._stop_uri, holder)
+        return StopAsked(self._stop_uri, self._uri, holder)
 
     def _take(self) -> Holder:
         me = psutil.Process()

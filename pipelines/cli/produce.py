@@ -173,6 +173,5 @@ def _print_produced(produced: Produced) -> None:
     )
     spread = ", ".join(f"{partition}: {number:,}" for partition, number in sorted(produced.delivered.items()))
     pace = produced.acknowledged / produced.elapsed_s if produced.elapsed_s else 0
-    out.print(
-        f"acknowledged {produced.acknowledged:,} in {produced.elapsed_s:.1f} s ({pace:,.0f}/s); by partition: {spread}"
-    )
+    out.print(f"acknowledged {produced.acknowledged:,} in {produced.elapsed_s:.1f} s ({pace:,.0f}/s)")
+    out.print(f"by partition: {spread}", soft_wrap=True)

@@ -97,7 +97,7 @@ def stop(job: Job, env: Env = None, overrides: Set = None, as_json: Json = False
         print_json({"job": job.value, "running": holder is not None, "holder": holder, "file": asked.uri})
     elif holder is None:
         out.print(
-            f"{job.value} is not running: nobody would find {asked.uri}", markup=False, highlight=False, soft_wrap=True
+            f"{job.value} is not running: no process holds {asked.lease}", markup=False, highlight=False, soft_wrap=True
         )
     else:
         out.print(
