@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from pipelines.cli import demo, options, produce, run, stack, status, submit
 from pipelines.errors import SdpError
+from pipelines.monitoring import logs
 
 INTERRUPTED = 130
 
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     ``arguments``: those of the process unless given, as jobs/ do.
     """
+    logs.without_py4j()
     try:
         app(arguments)
     except SdpError as error:

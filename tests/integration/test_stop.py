@@ -49,8 +49,9 @@ def wait_for(event: str, process: subprocess.Popen[str]) -> None:
 
 
 def end_of(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Exit code and the last line."""
+    """Exit code and the last line; no traceback comes before it."""
     rest, _ = process.communicate(timeout=LONGEST_S)
+    assert "Traceback" not in rest, rest
     return process.returncode, rest.splitlines()[-1]
 
 
