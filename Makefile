@@ -39,8 +39,8 @@ format: $(INSTALLED) ## Format the code and mend what the linter can mend by its
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-bench: install ## Measure against the peers and write docs/benchmarks.md.
-	@$(BIN)/python -m benchmarks
+bench: install ## Measure against the peers and write docs/benchmarks.md. BENCH="--only judge --quick" measures less, writes nothing.
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 lock: $(INSTALLED) ## Pin the requirements anew, with hashes. UPGRADE=--upgrade takes newer versions.
 	@for set in runtime notebook dev; do \

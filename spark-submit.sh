@@ -43,8 +43,9 @@ Environment
   VENV                   virtual environment; default: .venv beside this script
 
 Stopping: in local and yarn-client, SIGTERM or Ctrl-C lets the running batch finish, then the exit code is 0; a second
-Ctrl-C stops at once. In yarn-cluster and kubernetes the job goes on without this script; the guides in docs/ say how to
-stop it there. Nothing is lost or doubled either way: a batch that was cut off is repeated.
+Ctrl-C stops at once. In yarn-cluster and kubernetes the job goes on without this script; `sdp stop JOB`, with the --env
+and --set of the job, ends it there after its running batch. Nothing is lost or doubled either way: a batch that was cut
+off is repeated.
 
 Exit codes, in every target: 0 fine, 1 something is wrong with the data, 2 wrong use, 3 infrastructure unavailable.
 TEXT

@@ -47,7 +47,7 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part measured. ``runs``: task → its runs, the warm-up left out."""
+    """What one part measured. ``runs``: task → its runs, warm-ups left out."""
 
     name: str
     runs: Mapping[str, Sequence[Outcome]]

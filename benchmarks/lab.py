@@ -31,8 +31,6 @@ HOUR_MS = 3_600_000
 RECORDS_PER_HOUR = 1_000_000
 """Event time grows with the records, as it does in real traffic: a larger topic spans more hours, not fuller ones."""
 
-PORTS = ("kafka", "kafka_controller", "elasticsearch", "elasticsearch_transport", "registry", "metastore")
-
 
 @dataclass(frozen=True, slots=True)
 class Topic:
@@ -75,7 +73,7 @@ class Lab:
         return [
             f"home={self.home}",
             f"dist={self._dist}",
-            *(f"stack.ports.{name}=0" for name in PORTS),
+            *(f"stack.ports.{name}=0" for name in lifecycle.PORT_KEYS),
             "spark.master=local[2]",
             "spark.driver_memory=2g",
             f"spark.conf={json.dumps(self._spark_conf)}",

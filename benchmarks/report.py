@@ -1,4 +1,4 @@
-"""Measurements → docs/benchmarks.md."""
+"""Measurements → docs/benchmarks.md. Figures only: what they mean is written by hand, in docs/performance.md."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from benchmarks.meter import Cost, Outcome
 
 WHEELS = ("pyspark", "delta-spark", "confluent-kafka", "fastavro", "deltalake", "pyarrow", "elasticsearch")
 STAGED = ("ingest", "index")
+MEANING = "Where the time goes and what was tried: [performance.md](performance.md)."
 
 
 @dataclass
@@ -50,7 +51,7 @@ def markdown(results: Results) -> str:
         sections += [_stages(job, part.runs[job]) for job in STAGED if part.ratios and job in part.runs]
         if part.table:
             sections.append(f"## CPU per record: {part.name}\n\n" + _table(part.table))
-    return "\n\n".join(sections) + "\n"
+    return "\n\n".join([*sections, MEANING]) + "\n"
 
 
 def _head(results: Results) -> str:
@@ -62,7 +63,7 @@ def _head(results: Results) -> str:
         f"Written by `{results.command}` in {results.elapsed_s / 60:.0f} minutes on {os.cpu_count()} cores and "
         f"{memory:.0f} GiB: {plan.records:,} gzip-compressed framed records per topic, 12 partitions unless said "
         f"otherwise, servers on the same machine, Spark `local[2]` with a 2 GiB driver. Each side runs in a warm "
-        f"process, in turns, {plan.runs} times after one warm-up; a ratio is the median over neighbouring pairs.\n\n"
+        f"process, in turns, {plan.runs} times after {WARM_UPS} warm-ups; a ratio is the median over neighbouring pairs.\n\n"
         f"Python {platform.python_version()}; {wheels}."
     )
 
@@ -74,7 +75,7 @@ def _ratios(ratios: Sequence[Ratio]) -> str:
             "target": "–" if r.target is None else f"≥ {r.target:.2f}",
             "measured": f"**{r.median:.2f}**",
             "lowest–highest": f"{min(r.values):.2f}–{max(r.values):.2f}",
-            "reached": "–" if r.target is None else "yes" if r.median >= r.target else "**no**",
+            "reached": "–" if r.target is None else r.median >= r.target,
         }
         for r in ratios
     ]
@@ -122,4 +123,6 @@ def _table(rows: Sequence[Mapping[str, float | str]]) -> str:
 def _shown(value: float | str) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, bool):
+        return "yes" if value else "**no**"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if value >= 100 else f"{value:.2f}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,7 @@ from pipelines.adapters.checkpoint import Checkpoint
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.kafka import KafkaAdmin, ensure_topics
-from pipelines.adapters.lease import Lease
+from pipelines.adapters.lease import Lease, StopAsked
 from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.pinned_rules import PinnedRules
 from pipelines.adapters.producer import KafkaSender
@@ -52,6 +53,13 @@ def job(name: str, settings: Settings, spark: SparkSession | None = None, on_ste
     return wiring.ingest() if name == INGEST else wiring.index()
 
 
+def ask_to_stop(name: str, settings: Settings, spark: SparkSession | None = None) -> StopAsked:
+    """Ask the job to stop after its running batch, wherever it runs, through its checkpoint's file system."""
+    here = settings.spark.model_copy(update={"master": "local[1]"})  # a file is all it takes, not a cluster
+    spark = spark or spark_session(settings.model_copy(update={"spark": here}), "sdp-stop")
+    return _lease(name, settings, HadoopFiles(spark)).ask_to_stop()
+
+
 def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     """Wire the state of both jobs."""
     spark = spark or spark_session(settings, "sdp-status")
@@ -84,21 +92,34 @@ def produce(
     """Prepare, then send the plan's traffic; SIGTERM and Ctrl-C flush what was begun, then it returns."""
     plan = producing.with_schema(plan, prepare(settings))
     stop = threading.Event()
-    stop_on_signals(stop)
-    return producing.produce(plan, KafkaSender(settings.kafka), rate, stop, on_progress)
+    with stopping_on_signals(stop):
+        return producing.produce(plan, KafkaSender(settings.kafka), rate, stop, on_progress)
 
 
-def stop_on_signals(stop: threading.Event) -> None:
-    """SIGTERM and SIGINT let the running batch finish, then the job stops. A second Ctrl-C stops at once."""
+@contextmanager
+def stopping_on_signals(stop: threading.Event, told: Callable[[str], None] = lambda _: None) -> Iterator[None]:
+    """Within the block SIGTERM and SIGINT set ``stop``; a Ctrl-C after that raises KeyboardInterrupt.
+
+    ``told``: called with the signal's name, from another thread.
+    """
 
     def request(number: int, _: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         # not here: setting takes a lock that the interrupted thread holds if it is just waiting for the event
-        threading.Thread(target=stop.set, daemon=True).start()
+        threading.Thread(target=_set, args=(stop, told, signal.Signals(number).name), daemon=True).start()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, request)
+    before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _set(stop: threading.Event, told: Callable[[str], None], by: str) -> None:
+    stop.set()
+    told(by)
 
 
 class _Wiring:
@@ -115,7 +136,7 @@ class _Wiring:
         self.rules = load_rules(settings.rules_path, reader.kinds)
         self.judge = Judge()
         self.files = HadoopFiles(spark)
-        self.place = f"{settings.checkpoints_uri}/{name}"
+        self.place = _place(name, settings)
         self.pinned = PinnedRules(self.files, f"{self.place}.rules")
         self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, reader)
 
@@ -158,12 +179,21 @@ class _Wiring:
             ledger=self.ledger,
             tables=self.tables,
             position=Position(self.name, topic, journal, self.ledger, self.tables, self.broker, written),
-            lease=Lease(self.files, f"{self.place}.lease", self.name),
+            lease=_lease(self.name, self.settings, self.files),
             on_step=self.on_step,
             on_retry=self.log.retry,
             trigger_s=timing.trigger_s,
             retry_for_s=timing.retry_for_s,
         )
+
+
+def _place(name: str, settings: Settings) -> str:
+    """Checkpoint of the job; what belongs to it lies beside it."""
+    return f"{settings.checkpoints_uri}/{name}"
+
+
+def _lease(name: str, settings: Settings, files: HadoopFiles) -> Lease:
+    return Lease(files, f"{_place(name, settings)}.lease", name)
 
 
 def _both(first: Steps, second: Steps | None) -> Steps:

@@ -17,7 +17,7 @@ LOG_FIELDS = (
     "payload_size",
     "error_message",
 )
-"""The ten fields of an API6 log, in schema order (spec/1). ``timestamp`` is Unix time in milliseconds."""
+"""The ten fields of an API6 log, in schema order (schemas/). ``timestamp`` is Unix time in milliseconds."""
 
 VALID = "api6_logs_valid"
 INVALID = "api6_logs_invalid"

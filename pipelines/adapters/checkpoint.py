@@ -19,13 +19,14 @@ class Checkpoint:
         path = f"{self.uri}/metadata"
         return str(json.loads(self._files.read_text(path))["id"]) if self._files.exists(path) else None
 
-    def last_committed(self) -> int | None:
-        """The newest batch that Spark counts as done."""
-        return max(self._batches("commits"), default=None)
+    def topics(self) -> set[str]:
+        """What the newest batch reads, done or not; empty before the first batch."""
+        newest = max(self._batches("offsets"), default=None)
+        return set() if newest is None else set(json.loads(self._planned(newest)))
 
     def next_offsets(self, topic: str) -> dict[int, int]:
         """Partition → first offset that no committed batch has read; empty before the first batch."""
-        last = self.last_committed()
+        last = max(self._batches("commits"), default=None)
         if last is not None:
             return self._offsets(last, topic)
         return self._initial(topic) if self._files.exists(f"{self.uri}/sources/0/0") else {}
@@ -52,8 +53,10 @@ class Checkpoint:
         return [int(name) for name in self._files.names(f"{self.uri}/{log}") if name.isdigit()]
 
     def _offsets(self, batch_id: int, topic: str) -> dict[int, int]:
-        lines = self._files.read_text(f"{self.uri}/offsets/{batch_id}").splitlines()
-        return _by_partition(lines[2], topic)
+        return _by_partition(self._planned(batch_id), topic)
+
+    def _planned(self, batch_id: int) -> str:
+        return self._files.read_text(f"{self.uri}/offsets/{batch_id}").splitlines()[2]
 
     def _initial(self, topic: str) -> dict[int, int]:
         text = self._files.read_text(f"{self.uri}/sources/0/0")

@@ -2,21 +2,40 @@
 
 Start with: sdp demo. By hand: sdp stack up, sdp init, sdp produce, sdp run ingest --once, sdp status.
 
-Exit codes: 0 fine · 1 it found something wrong with the data · 2 wrong use · 3 infrastructure unavailable.
+Exit codes: 0 fine · 1 it found something wrong with the data · 2 wrong use · 3 infrastructure unavailable ·
+130 interrupted.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from pipelines.cli import demo, options, produce, run, stack, status, submit
 from pipelines.errors import SdpError
+from pipelines.monitoring import logs
+
+INTERRUPTED = 130
+
+
+class Commands(TyperGroup):
+    """Every command. Ctrl-C ends one with a line that says what was kept; typer by itself would end it in silence."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            options.tell(str(interrupt) or "interrupted: nothing is lost, run the same command again to go on")
+            raise typer.Exit(INTERRUPTED) from None
+
 
 app = typer.Typer(
     name="sdp",
+    cls=Commands,
     help=__doc__,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -36,11 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     ``arguments``: those of the process unless given, as jobs/ do.
     """
+    logs.without_py4j()
     try:
         app(arguments)
     except SdpError as error:
-        options.err.print(f"sdp: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        options.tell(str(error), style="red")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        options.err.print("sdp: interrupted; nothing is lost, run the same command again to go on", markup=False)
-        sys.exit(130)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from pipelines.cli.options import Env, Set, err, local, out
+from pipelines.cli.options import Env, Set, local, on_interrupt, out
 from pipelines.cli.produce import parse_until
+from pipelines.cli.progress import Stage, stages
 from pipelines.cli.status import job_states
 from pipelines.settings import Settings
 from pipelines.traffic.generate import Plan
@@ -19,12 +19,20 @@ from pipelines.traffic.mix import parse_mix
 from stack import lifecycle
 
 if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
     from pipelines.flows.ports import Steps
     from pipelines.flows.produce import Produced
     from pipelines.flows.status import JobState, Status
     from pipelines.records import Batch
 
 HOUR_MS = 3_600_000
+STACK_CUT_OFF = "interrupted: the servers that this call started are stopped again. `sdp demo` begins anew"
+CUT_OFF = (
+    "interrupted: the records that were sent and every batch that was finished stay. `sdp demo` goes on with them and "
+    "sends more; the servers keep running until `sdp stack down`"
+)
+STOPPING = "stopping after the running batch"
 SHOWN_REASONS = 12
 
 
@@ -47,12 +55,17 @@ def demo(
     stop it with `sdp stack down`.
     """
     settings = local(env, overrides)
-    with _progress() as bar:
-        _stack(settings, bar)
+    with stages() as begin:
+        with on_interrupt(STACK_CUT_OFF):
+            _stack(settings, begin("local stack", len(lifecycle.SERVERS)))
         settings = local(env, overrides)  # now with the addresses of the running stack
-        produced = _produce(settings, bar, Plan(count, seed, parse_mix("default"), 6 * HOUR_MS, parse_until("now"), 0))
-        expected = _expected_in_all(settings, produced)
-        found, jobs = _run_jobs(settings, bar)
+        plan = Plan(count, seed, parse_mix("default"), 6 * HOUR_MS, parse_until("now"), 0)
+        with on_interrupt(CUT_OFF):
+            produced = _produce(settings, plan, begin("produce", count))
+            expected = _expected_in_all(settings, produced)
+            if produced.stopped:
+                raise KeyboardInterrupt
+            found, jobs = _run_jobs(settings, begin)
     _show_proof(jobs)
     _show_bad_rows(found)
     ok = _show_verdict(produced, jobs, expected)
@@ -61,39 +74,28 @@ def demo(
         raise typer.Exit(1)
 
 
-def _progress() -> Progress:
-    columns = [
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    ]
-    return Progress(*columns, TextColumn("{task.fields[note]}"), console=err)
-
-
-def _stack(settings: Settings, bar: Progress) -> None:
-    total = len(lifecycle.SERVERS)
-    task = bar.add_task("local stack", total=total, note="")
+def _stack(settings: Settings, stage: Stage) -> None:
     ready: set[str] = set()
 
     def show(server: str, state: str) -> None:
         if state.startswith(("ready", "running")):
             ready.add(server)
-        bar.update(task, completed=len(ready), note=f"{server}: {state}")
+        stage.show(completed=len(ready), note=f"{server}: {state}")
 
     lifecycle.up(settings, show)
-    bar.update(task, completed=total, note="")
+    stage.end()
 
 
-def _produce(settings: Settings, bar: Progress, plan: Plan) -> Produced:
+def _produce(settings: Settings, plan: Plan, stage: Stage) -> Produced:
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
 
-    task = bar.add_task("produce", total=plan.count, note="")
-    return bootstrap.produce(settings, plan, 0, lambda sent: bar.update(task, completed=sent.acknowledged))
+    produced = bootstrap.produce(settings, plan, 0, lambda sent: stage.show(completed=sent.acknowledged))
+    if not produced.stopped:
+        stage.end()
+    return produced
 
 
-def _run_jobs(settings: Settings, bar: Progress) -> tuple[Status, list[JobState]]:
+def _run_jobs(settings: Settings, begin: Callable[[str, int | None], Stage]) -> tuple[Status, list[JobState]]:
     from pipelines import bootstrap
     from pipelines.monitoring import logs
 
@@ -101,33 +103,41 @@ def _run_jobs(settings: Settings, bar: Progress) -> tuple[Status, list[JobState]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a", encoding="utf-8") as stream:
         logs.configure(stream=stream)
-        starting = bar.add_task("Spark", total=1, note="starting")
+        starting = begin("Spark", 1)
         spark = bootstrap.spark_session(settings, "sdp-demo")
-        bar.update(starting, completed=1, note="")
+        starting.end()
         for name in (bootstrap.INGEST, bootstrap.INDEX):
-            task = bar.add_task(name, total=None, note="")
-            flow = bootstrap.job(name, settings, spark, _follow(bar, task))
-            bootstrap.stop_on_signals(flow.stop)
-            flow.run(once=True)
-            if flow.stop.is_set():
-                raise KeyboardInterrupt
-            bar.update(task, total=bar.tasks[task].completed, note="")
-        proving = bar.add_task("prove", total=1, note="counting what is really there")
+            _run_job(name, settings, spark, begin(name, None))
+        proving = begin("prove", 1)
+        proving.show(note="counting what is really there")
         found = bootstrap.status(settings, spark)
         jobs, away = job_states(found)
         if away:
             raise away
-        bar.update(proving, completed=1, note="")
+        proving.end()
     return found, jobs
 
 
-def _follow(bar: Progress, task: int) -> Steps:
+def _run_job(name: str, settings: Settings, spark: SparkSession, stage: Stage) -> None:
+    from pipelines import bootstrap
+
+    flow = bootstrap.job(name, settings, spark, _follow(stage))
+    with bootstrap.stopping_on_signals(flow.stop, lambda _: stage.show(note=STOPPING)):
+        ended = flow.run(once=True)
+    if ended.asked:
+        raise KeyboardInterrupt
+    stage.end()
+
+
+def _follow(stage: Stage) -> Steps:
     """Shows the records of finished batches and the step that the running one has reached."""
+    finished = 0
 
     def on_step(step: str, batch: Batch) -> None:
+        nonlocal finished
         records = sum(map(len, batch.ranges))
-        note = f"batch {batch.batch_id} of {records:,} records: {step.replace('_', ' ')}"
-        bar.update(task, advance=records if step == "done" else 0, note=note)  # type: ignore[arg-type]
+        finished += records if step == "done" else 0
+        stage.show(completed=finished, note=f"batch {batch.batch_id} of {records:,} records: {step.replace('_', ' ')}")
 
     return on_step
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -27,9 +29,29 @@ out = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = Console(stderr=True)
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what was kept and how to go on as its text."""
+
+
+@contextmanager
+def on_interrupt(text: str) -> Iterator[None]:
+    """Ctrl-C within the block means ``text``, unless something inside knows better."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(text) from None
+
+
 def load(env: str | None, overrides: list[str] | None) -> Settings:
     """Settings for this call of the command."""
     return settings_module.load(env, overrides or ())
+
+
+def tell(text: str, style: str | None = None) -> None:
+    """One line about this call of the command, on standard error."""
+    err.print(f"sdp: {text}", style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
+from pipelines.cli.options import Env, Interrupted, Json, Set, load, on_interrupt, out, print_json, tell
 from pipelines.cli.progress import reporter
 from pipelines.errors import UsageError
 from pipelines.traffic.generate import Plan
@@ -22,7 +22,11 @@ from pipelines.traffic.mix import PRESETS, parse_mix
 if TYPE_CHECKING:
     from pipelines.flows.produce import Prepared, Produced
 
-FAILED, INTERRUPTED = 3, 130
+FAILED = 3
+CUT_OFF = (
+    "interrupted before everything was counted: what Kafka has taken stays there, and `sdp status` shows how much that "
+    "is. Run the command again to send anew"
+)
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -70,14 +74,14 @@ def produce(
     Example: sdp produce --count 200000 --seed 1 --mix default --span 24h --expect expected.json
 
     Ctrl-C sends what was begun, then prints the counts of what was sent. Keep --span and --until within the retention
-    of the topic (7 days), or Kafka deletes records before anybody reads them. Exit code 3: Kafka did not take all
-    records.
+    of the topic (7 days), or Kafka deletes records before anybody reads them. Exit codes: 3 Kafka did not take all
+    records, 130 interrupted.
     """
     plan = _plan(count, seed, mix, span, until)
     settings = load(env, overrides)
     from pipelines import bootstrap  # takes a second to import; --help should not
 
-    with reporter(count) as on_progress:
+    with on_interrupt(CUT_OFF), reporter(count) as on_progress:
         produced = bootstrap.produce(settings, plan, rate, on_progress)
     if expect is not None:
         expect.write_text(json.dumps(produced.as_json(), indent=2) + "\n", encoding="utf-8")
@@ -115,10 +119,19 @@ def _plan(count: int, seed: int | None, mix: str, span: str, until: str) -> Plan
 def _exit(produced: Produced) -> None:
     if produced.failures:
         reasons = "; ".join(f"{reason} ({number} records)" for reason, number in produced.failures.items())
-        err.print(f"sdp: Kafka did not take all records: {reasons}", style="red", markup=False, highlight=False)
+        tell(f"Kafka did not take all records: {reasons}", style="red")
         raise typer.Exit(FAILED)
     if produced.stopped:
-        raise typer.Exit(INTERRUPTED)
+        raise Interrupted(_how_it_stopped(produced))
+
+
+def _how_it_stopped(produced: Produced) -> str:
+    missing = produced.plan.count - produced.acknowledged
+    return (
+        f"interrupted: {produced.acknowledged:,} of {produced.plan.count:,} records are in Kafka and stay there. "
+        f"`sdp produce --count {missing}` sends the number that is missing; give it no seed or another one, or it "
+        f"repeats the first"
+    )
 
 
 def _prepared_json(prepared: Prepared) -> dict[str, object]:
@@ -160,6 +173,5 @@ def _print_produced(produced: Produced) -> None:
     )
     spread = ", ".join(f"{partition}: {number:,}" for partition, number in sorted(produced.delivered.items()))
     pace = produced.acknowledged / produced.elapsed_s if produced.elapsed_s else 0
-    out.print(
-        f"acknowledged {produced.acknowledged:,} in {produced.elapsed_s:.1f} s ({pace:,.0f}/s); by partition: {spread}"
-    )
+    out.print(f"acknowledged {produced.acknowledged:,} in {produced.elapsed_s:.1f} s ({pace:,.0f}/s)")
+    out.print(f"by partition: {spread}", soft_wrap=True)

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from pipelines.cli.options import err
 
@@ -17,6 +26,16 @@ if TYPE_CHECKING:
 LINE_EVERY_S = 5.0
 
 OnProgress = Callable[["Sent"], None]
+
+
+class Stage(Protocol):
+    """One part of a command that takes long. May be told from several threads."""
+
+    def show(self, *, completed: int | None = None, note: str = "") -> None:
+        """So much is done by now (as before if not given), and what happens at the moment."""
+
+    def end(self) -> None:
+        """All of it is done."""
 
 
 @contextmanager
@@ -33,6 +52,16 @@ def reporter(total: int) -> Iterator[OnProgress]:
         yield _Lines(total)
 
 
+@contextmanager
+def stages() -> Iterator[Callable[[str, int | None], Stage]]:
+    """A function that begins a named stage of ``total`` parts, None where nobody knows; shown on standard error."""
+    if err.is_terminal:
+        with _board() as board:
+            yield lambda name, total: _BarStage(board, board.add_task(name, total=total, note=""))
+    else:
+        yield _LineStage
+
+
 def _bar() -> Progress:
     pace = TextColumn("{task.fields[pace]:,.0f}/s")
     return Progress(
@@ -40,18 +69,81 @@ def _bar() -> Progress:
     )
 
 
+def _board() -> Progress:
+    name, note = TextColumn("{task.description}"), TextColumn("{task.fields[note]}")
+    return Progress(SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), note, console=err)
+
+
+class _BarStage:
+    def __init__(self, board: Progress, task: TaskID) -> None:
+        self._board, self._task = board, task
+
+    def show(self, *, completed: int | None = None, note: str = "") -> None:
+        self._board.update(self._task, completed=completed, note=note)
+
+    def end(self) -> None:
+        """Without a total the bar would go on moving: what is done by now is all there was."""
+        task = self._board.tasks[self._task]
+        total = task.completed if task.total is None else task.total
+        self._board.update(self._task, total=total, completed=total, note="")
+
+
+class _Clock:
+    """Says when a stage began, and when its next line is due."""
+
+    def __init__(self) -> None:
+        self.began = monotonic()
+        self._next = self.began + LINE_EVERY_S
+
+    @property
+    def elapsed_s(self) -> float:
+        return monotonic() - self.began
+
+    def is_due(self) -> bool:
+        now = monotonic()
+        if now < self._next:
+            return False
+        self._next = now + LINE_EVERY_S
+        return True
+
+
+class _LineStage:
+    def __init__(self, name: str, total: int | None) -> None:
+        self._name, self._total, self._completed = name, total, 0
+        self._clock = _Clock()
+        self._say("begun")
+
+    def show(self, *, completed: int | None = None, note: str = "") -> None:
+        if completed is not None:
+            self._completed = completed
+        if self._clock.is_due():
+            self._say(self._count(), note)
+
+    def end(self) -> None:
+        if self._total is not None:
+            self._completed = self._total
+        self._say(self._count(), f"done in {self._clock.elapsed_s:.0f} s")
+
+    def _count(self) -> str:
+        if self._total is None:
+            return f"{self._completed:,}"
+        return f"{self._completed:,} of {self._total:,}" if self._total > 1 else ""
+
+    def _say(self, *parts: str) -> None:
+        _print(f"{self._name}: {', '.join(filter(None, parts))}")
+
+
 class _Lines:
     def __init__(self, total: int) -> None:
-        self.total, self.began = total, monotonic()
-        self.next = self.began + LINE_EVERY_S
+        self._total, self._clock = total, _Clock()
 
     def __call__(self, sent: Sent) -> None:
-        now = monotonic()
-        if now < self.next:
+        if not self._clock.is_due():
             return
-        self.next = now + LINE_EVERY_S
-        pace = sent.acknowledged / (now - self.began)
+        pace = sent.acknowledged / self._clock.elapsed_s
         failed = f", {sent.failed:,} failed" if sent.failed else ""
-        err.print(
-            f"sent {sent.acknowledged:,} of {self.total:,} ({pace:,.0f}/s{failed})", markup=False, highlight=False
-        )
+        _print(f"sent {sent.acknowledged:,} of {self._total:,} ({pace:,.0f}/s{failed})")
+
+
+def _print(text: str) -> None:
+    err.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import Env, Set, load
-from pipelines.cli.run import AcceptLoss, From, JobName, Once, Pretty, Recover, Start
+from pipelines.cli.run import AcceptLoss, From, Job, Once, Pretty, Recover, Start, as_flags
 
 
 class Target(StrEnum):
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 def arguments(
     target: Target,
-    job: JobName,
+    job: Job,
     folder: Annotated[Path, typer.Option(help="Private folder for what travels with the job.")],
     extra: Annotated[list[str] | None, typer.Argument(help="Options for spark-submit; they win.")] = None,
     jars: Annotated[str, typer.Option(envvar="SDP_JARS", help="A folder, or URIs separated by commas.")] = "",
@@ -47,8 +47,6 @@ def arguments(
     from pipelines import bootstrap
 
     settings = load(env, overrides)
-    given = {"--once": once, "--recover": recover, "--accept-loss": accept_loss, "--pretty": pretty}
-    flags = [flag for flag, is_given in given.items() if is_given] + ["--from", start.value] * (start != Start.LEDGER)
     selection = ["--env", env] if env else []
     for text in overrides or ():
         selection += ["--set", text]
@@ -56,7 +54,7 @@ def arguments(
         settings,
         target=target.value,
         job=job.value,
-        flags=flags,
+        flags=as_flags(once=once, recover=recover, start=start, accept_loss=accept_loss, pretty=pretty),
         selection=selection,
         extra=extra or [],
         folder=folder,

@@ -12,7 +12,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, StreamingQueryException
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
-from tenacity import RetryCallState, Retrying, retry_if_exception, sleep_using_event, wait_exponential_jitter
+from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
 from pipelines.errors import SdpError, SinkUnavailable
 from pipelines.flows.ports import Journal, LeaseHolder, LedgerStore, Steps, TableStore
@@ -22,6 +22,9 @@ from pipelines.records import Batch, OffsetRange
 T = TypeVar("T")
 
 LONGEST_PAUSE_S = 60.0
+
+_TROUBLE = (SdpError, StreamingQueryException, Py4JJavaError, AnalysisException)
+"""What may pass is among these."""
 
 _METASTORE_AWAY = ("MetaException", "HiveException", "TTransportException", "TException")
 """Spark reports a metastore that is away as if the query were wrong."""
@@ -41,7 +44,22 @@ class Stream(Protocol):
 
 
 class StopRequested(Exception):
-    """Raised at the start of a batch once somebody asked the job to stop; the batch is not begun."""
+    """Somebody asked the job to stop: the next batch is not begun, or ``trouble`` is not waited for any longer."""
+
+    def __init__(self, trouble: SdpError | None = None) -> None:
+        super().__init__(str(trouble or ""))
+        self.trouble = trouble
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: ``asked`` by somebody or by itself, and the ``trouble`` that it was waiting out just then.
+
+    With trouble, a batch may have been begun and cut off; it is not confirmed, and the next run repeats it.
+    """
+
+    asked: bool
+    trouble: SdpError | None = None
 
 
 @dataclass
@@ -63,27 +81,37 @@ class Job:
     retry_for_s: float
     stop: threading.Event = field(default_factory=threading.Event)
     _failure: BaseException | None = field(default=None, init=False)
+    _last_error: BaseException | None = field(default=None, init=False)
     _failing_since: float | None = field(default=None, init=False)
     _accepted: Sequence[OffsetRange] = field(default=(), init=False)
     _may_be_replay: bool = field(default=True, init=False)
+    _recovering: bool = field(default=False, init=False)
 
-    def run(self, *, once: bool = False, recover: str | None = None, accept_loss: bool = False) -> None:
+    def run(self, *, once: bool = False, recover: str | None = None, accept_loss: bool = False) -> Ended:
         """Drain now, then every ``trigger_s`` until ``stop`` is set; ``once`` drains a single time.
 
         ``recover``: ``ledger`` or ``earliest``, see Position.recover. Raises CheckpointLost, AlreadyRunning,
-        OffsetsLost, NotConserved, and Unavailable once ``retry_for_s`` is over.
+        OffsetsLost, NotConserved, and Unavailable once ``retry_for_s`` is over or a stop cuts a recovery off.
         """
-        with self.lease.held():
-            self._retrying(self.tables.create_missing)
-            starts = self._retrying(lambda: self._begin(recover, accept_loss))
-            self._accepted = self._retrying(lambda: self.position.losses(starts, accept=accept_loss))
-            while not self.stop.is_set():
-                began = time.monotonic()
-                self._retrying(lambda: self._drain(starts))
-                self._accepted = ()
-                if once:
-                    return
-                self.stop.wait(max(0.0, self.trigger_s - (time.monotonic() - began)))
+        self._recovering = recover is not None
+        with self.lease.held(self.stop.set):
+            try:
+                self._live(once, recover, accept_loss)
+            except StopRequested as stopped:
+                return Ended(asked=True, trouble=stopped.trouble)
+        return Ended(asked=self.stop.is_set())
+
+    def _live(self, once: bool, recover: str | None, accept_loss: bool) -> None:
+        self._retrying(self.tables.create_missing)
+        starts = self._retrying(lambda: self._begin(recover, accept_loss))
+        self._accepted = self._retrying(lambda: self.position.losses(starts, accept=accept_loss))
+        while not self.stop.is_set():
+            began = time.monotonic()
+            self._retrying(lambda: self._drain(starts))
+            self._accepted = ()
+            if once:
+                return
+            self.stop.wait(max(0.0, self.trigger_s - (time.monotonic() - began)))
 
     def _begin(self, recover: str | None, accept_loss: bool) -> dict[int, int] | None:
         return self.position.recover(recover, accept_loss=accept_loss) if recover else self.position.check()
@@ -113,6 +141,7 @@ class Job:
             raise
 
     def _one_batch(self, records: DataFrame, batch_id: int) -> None:
+        self._recovering = False  # the new query has offsets of its own, so a plain start goes on from here
         if self.stop.is_set():
             raise StopRequested
         query_id = self.journal.query_id()
@@ -127,20 +156,29 @@ class Job:
         self.on_step("done", batch)
 
     def _retrying(self, call: Callable[[], T]) -> T:
+        """Try again while trouble may pass. Raises StopRequested if somebody asked for a stop meanwhile.
+
+        A recovery that was cut off is the exception: a plain start would refuse, so it ends with its trouble.
+        """
         retrying = Retrying(
             retry=retry_if_exception(_may_pass),
             stop=self._gives_up,
             wait=wait_exponential_jitter(multiplier=1.0, max=LONGEST_PAUSE_S),
-            sleep=sleep_using_event(self.stop),
+            sleep=self._pause,
             before_sleep=self._note_retry,
             reraise=True,
         )
         try:
             result = retrying(call)
-        except (StreamingQueryException, Py4JJavaError, AnalysisException) as error:
+        except _TROUBLE as error:
             if not _may_pass(error):
                 raise
-            raise SinkUnavailable("a server that the job needs", self.journal.uri, _cause(error)) from error
+            trouble = self._named(error)
+            if self.stop.is_set() and not self._recovering:
+                raise StopRequested(trouble) from error
+            if trouble is error:
+                raise
+            raise trouble from error
         self._failing_since = None
         return result
 
@@ -151,9 +189,19 @@ class Job:
         return self.stop.is_set() or now - self._failing_since > self.retry_for_s
 
     def _note_retry(self, state: RetryCallState) -> None:
-        error = state.outcome.exception() if state.outcome else None
+        self._last_error = state.outcome.exception() if state.outcome else None
         pause = state.next_action.sleep if state.next_action else 0.0
-        self.on_retry(error, pause)
+        self.on_retry(self._last_error, pause)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait for the next try. A stop ends the wait, and there is no next try: it might take minutes to fail."""
+        if self.stop.wait(seconds) and self._last_error is not None:
+            raise self._last_error
+
+    def _named(self, error: BaseException) -> SdpError:
+        if isinstance(error, SdpError):
+            return error
+        return SinkUnavailable("a server that the job needs", self.journal.uri, _cause(error))
 
 
 def _may_pass(error: BaseException) -> bool:

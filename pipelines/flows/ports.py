@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class Journal(Protocol):
     uri: str
 
     def query_id(self) -> str | None: ...
-    def last_committed(self) -> int | None: ...
+    def topics(self) -> set[str]: ...
     def next_offsets(self, topic: str) -> dict[int, int]: ...
     def planned_offsets(self, topic: str) -> dict[int, int]: ...
     def ranges(self, batch_id: int, topic: str) -> list[OffsetRange]: ...
@@ -64,9 +64,9 @@ class Broker(Protocol):
 
 
 class LeaseHolder(Protocol):
-    """Keeps a second copy of the job out."""
+    """Keeps a second copy of the job out, and brings a request to stop from wherever it was made."""
 
-    def held(self) -> AbstractContextManager[None]: ...
+    def held(self, on_stop: Callable[[], None]) -> AbstractContextManager[None]: ...
 
 
 class Steps(Protocol):

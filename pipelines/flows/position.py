@@ -26,7 +26,11 @@ class Position:
     written: Sequence[str]
 
     def check(self) -> dict[int, int] | None:
-        """Refuse to run on a checkpoint that is gone or older than the ledger. Raises CheckpointLost."""
+        """Refuse to run on a checkpoint that is gone, older than the ledger, or of another topic.
+
+        Raises CheckpointLost, UsageError.
+        """
+        self._refuse_other_topics()
         confirmed = self.ledger.positions(self.job, self.topic)
         planned = self.journal.planned_offsets(self.topic)
         if not planned:
@@ -81,6 +85,16 @@ class Position:
             raise NotConserved(batch.query, batch.batch_id, ["the ledger has this batch with other offsets"])
         return bool(known)
 
+    def _refuse_other_topics(self) -> None:
+        """Spark would take it for lost data, after it has written offsets of the new topic into the old checkpoint."""
+        others = self.journal.topics() - {self.topic}
+        if others:
+            raise UsageError(
+                f"{self.job}: the checkpoint {self.journal.uri} belongs to the topic {', '.join(sorted(others))}, not "
+                f"{self.topic}. Nothing was read or written. Give `checkpoints` a new place, or run "
+                f"`sdp run {self.job} --recover`: it puts this one aside and reads {self.topic} from its oldest offset."
+            )
+
     def _refuse_traces(self, confirmed: Mapping[int, int]) -> None:
         """A job without a checkpoint must be new: neither the ledger nor a table of its own may know it."""
         if confirmed:
@@ -118,5 +132,6 @@ class Position:
         if ahead:
             raise UsageError(
                 f"{self.job}: Kafka has fewer offsets than were read ({', '.join(ahead)}): the topic was truncated or "
-                f"re-created. Point kafka.topic at a topic with a new name: coordinates must never mean two records."
+                f"re-created. Point kafka.topic at a topic with a new name, and checkpoints at a new place: "
+                f"coordinates must never mean two records."
             )

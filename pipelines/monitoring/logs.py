@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
@@ -27,6 +28,24 @@ def configure(*, pretty: bool = False, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def without_py4j() -> None:
+    """Keep the tracebacks of Spark's bridge out of what a person reads.
+
+    It logs what Ctrl-C interrupts, on the root logger, and each exception of a batch; both reach us as exceptions.
+    """
+    logging.getLogger("py4j").setLevel(logging.CRITICAL)
+    logging.getLogger().addFilter(_is_not_py4j)
+
+
+def _is_not_py4j(record: logging.LogRecord) -> bool:
+    return "py4j" not in Path(record.pathname).parts
+
+
+def stop_requested(job: str, by: str) -> None:
+    """Somebody asked the job to stop: ``by`` is a signal's name, or the file of `sdp stop`."""
+    structlog.get_logger().info("stop_requested", job=job, by=by)
 
 
 class BatchLog:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 import urllib.request
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pipelines import bootstrap
 from pipelines.settings import Settings
 from stack import dist, yarn
 from stack.metastore import pyspark_jars
-from tests.submitting import selection, submit
+from tests.submitting import LONGEST_S, selection, submit, submitted
 from tests.world import World, fields, record
 
 pytestmark = pytest.mark.yarn
@@ -48,6 +50,10 @@ class Cluster:
 
     def submit(self, settings: Settings, *options: str) -> tuple[int, str]:
         """``spark-submit.sh yarn-cluster ingest --once`` with one small executor."""
+        return submit(*self.call(settings, "--once", *options))
+
+    def call(self, settings: Settings, *options: str) -> tuple[list[str], dict[str, str]]:
+        """Arguments and environment of ``spark-submit.sh yarn-cluster ingest``."""
         spark = [
             *("--conf", f"spark.yarn.jars=local:{pyspark_jars()}/*"),  # else 300 MB are copied for each application
             *("--conf", f"spark.yarn.stagingDir={(self.folder / 'staging').as_uri()}"),
@@ -58,7 +64,7 @@ class Cluster:
             "PYSPARK_PYTHON": sys.executable,
             "SDP_ELASTICSEARCH__PASSWORD": SECRET,
         }
-        return submit(["yarn-cluster", "ingest", "--once", *selection(settings), *options, "--", *spark], env)
+        return ["yarn-cluster", "ingest", *selection(settings), *options, "--", *spark], env
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +101,26 @@ def test_the_exit_code_of_the_job_comes_back_from_the_cluster(world: World, clus
     assert code == 2, said
     assert cluster.applications()[-1]["finalStatus"] == "FAILED"
     assert "none.yaml:1: No such file" in " ".join(cluster.logs().split())
+
+
+def test_sdp_stop_ends_a_job_in_cluster_mode_after_its_batch(world: World, cluster: Cluster) -> None:
+    world.send([world.encode(record()) for _ in range(VALID)])
+    batch_done = Path(world.settings.checkpoints_uri) / "ingest" / "commits" / "0"
+    with submitted(*cluster.call(world.settings)) as process:
+        until(lambda: batch_done.exists() or process.poll() is not None)
+        asked = bootstrap.ask_to_stop("ingest", world.settings, world.spark)
+        said, _ = process.communicate(timeout=LONGEST_S)
+    assert asked.holder is not None, said + cluster.logs()
+    assert process.returncode == 0, said + cluster.logs()
+    newest = cluster.applications()[-1]
+    assert (newest["state"], newest["finalStatus"]) == ("FINISHED", "SUCCEEDED")
+    assert "ingest stopped as asked" in cluster.logs()
+    assert not Path(asked.uri).exists()
+    assert len(world.valid()) == sum(r[2] for rows in world.ledger("ingest").values() for r in rows) == VALID
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONGEST_S
+    while not condition():
+        assert time.monotonic() < deadline, "the condition was not met in time"
+        time.sleep(0.1)

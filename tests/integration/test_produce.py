@@ -120,11 +120,15 @@ def test_ctrl_c_reports_what_was_sent(settings: Settings) -> None:
         assert process.stderr is not None
         process.stderr.readline()  # the first line of progress: it is sending
         process.send_signal(signal.SIGINT)
-        stdout, _ = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=60)
     told = json.loads(stdout)
     assert process.returncode == 130
     assert told["stopped"]
     assert 0 < told["count"] == told["acknowledged"] < 1_000_000
+    sent, missing = told["acknowledged"], 1_000_000 - told["acknowledged"]
+    last = stderr.splitlines()[-1]
+    assert last.startswith(f"sdp: interrupted: {sent:,} of 1,000,000 records are in Kafka and stay there.")
+    assert f"`sdp produce --count {missing}`" in last
     assert sum(end for _, end in KafkaAdmin(settings.kafka).watermarks(settings.kafka.topic).values()) == told["count"]
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import psutil
 import pytest
+from py4j.protocol import Py4JError
 
 from pipelines.adapters import lease as lease_module
 from pipelines.adapters.hadoop_fs import HadoopFiles
@@ -21,6 +22,7 @@ from pipelines.adapters.lease import TTL_S, Lease
 from pipelines.errors import AlreadyRunning
 
 URI = "/checkpoints/ingest.lease"
+STOP = "/checkpoints/ingest.stop"
 HERE, THERE = socket.gethostname(), "another-host"
 
 
@@ -235,7 +237,99 @@ def test_a_lease_is_renewed_while_it_is_held(files: FakeFiles, monkeypatch: pyte
     assert files.texts == {}
 
 
+def test_storage_that_is_away_at_the_end_is_no_error_of_its_own(
+    files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(uri: str) -> bool:
+        raise Py4JError("refused")
+
+    with lease(files).held():
+        monkeypatch.setattr(files, "exists", refused)
+    assert URI in files.texts
+
+
 def test_leases_of_two_jobs_are_two(files: FakeFiles) -> None:
     other = "/checkpoints/index.lease"
     with lease(files).held(), Lease(cast(HadoopFiles, files), other, "index").held():
         assert set(files.texts) == {URI, other}
+
+
+# A request to stop
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease_module, "HEARTBEAT_S", 0.001)
+
+
+def test_a_request_reaches_the_holder_once_and_goes_with_the_lease(files: FakeFiles, quick: None) -> None:
+    found, calls = threading.Event(), list[None]()
+
+    def on_stop() -> None:
+        calls.append(None)
+        found.set()
+
+    with lease(files).held(on_stop):
+        asked = lease(files).ask_to_stop()
+        assert (asked.uri, asked.holder and asked.holder.pid) == (STOP, os.getpid())
+        assert found.wait(30)
+        beat = json.loads(files.texts[URI])["beat"]
+        while json.loads(files.texts[URI])["beat"] < beat + 3:
+            pass
+        assert set(files.texts) == {URI, STOP}
+    assert len(calls) == 1
+    assert files.texts == {}
+
+
+def test_an_empty_file_is_a_request_too(files: FakeFiles, quick: None) -> None:
+    found = threading.Event()
+    with lease(files).held(found.set):
+        files.texts[STOP] = ""
+        assert found.wait(30)
+    assert files.texts == {}
+
+
+def test_a_request_from_before_the_start_is_removed_and_not_obeyed(files: FakeFiles, quick: None) -> None:
+    files.texts[STOP] = "process 7 on here"
+    obeyed = threading.Event()
+    with lease(files).held(obeyed.set):
+        assert set(files.texts) == {URI}
+        while json.loads(files.texts[URI])["beat"] < 3:
+            pass
+    assert not obeyed.is_set()
+
+
+def test_a_second_copy_that_is_refused_leaves_the_request_to_the_first(files: FakeFiles) -> None:
+    with lease(files).held():
+        lease(files).ask_to_stop()
+        with pytest.raises(AlreadyRunning), lease(files).held():
+            pytest.fail("two copies run")
+        assert STOP in files.texts
+
+
+def test_a_request_goes_to_a_holder_on_another_host(files: FakeFiles) -> None:
+    files.texts[URI] = holder(host=THERE)
+    asked = lease(files).ask_to_stop()
+    assert asked.holder is not None
+    assert asked.holder.host == THERE
+    assert STOP in files.texts
+
+
+def test_nobody_is_asked_if_nobody_runs(files: FakeFiles) -> None:
+    assert lease(files).ask_to_stop().holder is None
+    files.texts[URI] = holder(pid=dead_pid())
+    assert lease(files).ask_to_stop().holder is None
+    assert STOP not in files.texts
+
+
+def test_a_request_to_the_one_who_took_the_lease_over_is_not_removed_by_us(files: FakeFiles) -> None:
+    with lease(files).held():
+        files.texts[URI] = holder(host=THERE, token="rival")
+        files.texts[STOP] = ""
+    assert STOP in files.texts
+
+
+def test_a_request_to_one_job_is_not_one_to_the_other(files: FakeFiles) -> None:
+    with lease(files).held(), Lease(cast(HadoopFiles, files), "/checkpoints/index.lease", "index").held():
+        lease(files).ask_to_stop()
+        assert set(files.texts) == {URI, STOP, "/checkpoints/index.lease"}

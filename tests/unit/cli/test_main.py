@@ -12,7 +12,9 @@ from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from pipelines import cli
-from pipelines.cli import app
+from pipelines.cli import Commands, app
+from pipelines.cli.options import Interrupted, on_interrupt
+from pipelines.cli.run import Start, as_flags
 from pipelines.errors import (
     AlreadyRunning,
     BrokerUnavailable,
@@ -58,7 +60,11 @@ def no_sdp_variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     """``sdp fail`` raises the error."""
-    small = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    small = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+    @small.callback()
+    def several() -> None:
+        """With a group above it, as in ``sdp``."""
 
     @small.command()
     def fail() -> None:
@@ -73,7 +79,7 @@ def test_an_expected_error_is_one_line_and_an_exit_code(
 ) -> None:
     failing(monkeypatch, error)
     with pytest.raises(SystemExit) as caught:
-        cli.main([])
+        cli.main(["fail"])
     shown = capsys.readouterr()
     assert caught.value.code == code
     assert shown.err == f"sdp: {error}\n"
@@ -83,14 +89,34 @@ def test_an_expected_error_is_one_line_and_an_exit_code(
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, ZeroDivisionError("a bug"))
     with pytest.raises(ZeroDivisionError):
-        cli.main([])
+        cli.main(["fail"])
 
 
-def test_an_interrupt_exits_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, KeyboardInterrupt())
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (KeyboardInterrupt(), "sdp: interrupted: nothing is lost, run the same command again to go on\n"),
+        (Interrupted("interrupted: 7 of 9 are kept"), "sdp: interrupted: 7 of 9 are kept\n"),
+    ],
+)
+def test_an_interrupt_is_one_line_and_exits_with_130(
+    error: KeyboardInterrupt, told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, error)
     with pytest.raises(SystemExit) as caught:
-        cli.main([])
+        cli.main(["fail"])
+    shown = capsys.readouterr()
     assert caught.value.code == 130
+    assert (shown.out, shown.err) == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"), [(KeyboardInterrupt(), "outer"), (Interrupted("inner"), "inner"), (Interrupted(""), "")]
+)
+def test_an_interrupt_means_what_the_innermost_block_says(error: KeyboardInterrupt, text: str) -> None:
+    with pytest.raises(Interrupted) as caught, on_interrupt("outer"):
+        raise error
+    assert str(caught.value) == text
 
 
 @pytest.mark.parametrize(
@@ -143,6 +169,7 @@ def commands(group: TyperGroup, path: tuple[str, ...] = ()) -> Iterator[tuple[st
 ROOT = typer.main.get_command(app)
 assert isinstance(ROOT, TyperGroup)
 COMMANDS = sorted(commands(ROOT))
+RUN, SUBMIT = (ROOT.commands[name] for name in ("run", "submit-arguments"))
 
 
 def test_the_commands_that_people_and_scripts_rely_on() -> None:
@@ -157,6 +184,7 @@ def test_the_commands_that_people_and_scripts_rely_on() -> None:
         "stack status",
         "stack up",
         "status",
+        "stop",
     }
 
 
@@ -180,3 +208,14 @@ def test_help_names_the_exit_codes(path: tuple[str, ...]) -> None:
 def test_help_of_sdp_names_all_exit_codes() -> None:
     shown = " ".join(CliRunner().invoke(app, ["--help"]).stdout.split())
     assert "0 fine · 1 it found something wrong with the data · 2 wrong use · 3 infrastructure unavailable" in shown
+    assert "130 interrupted" in shown
+
+
+def test_spark_submit_takes_and_passes_on_every_option_of_a_run() -> None:
+    run, submit = ({p.name: (p.opts, p.default) for p in command.params} for command in (RUN, SUBMIT))
+    assert run.items() <= submit.items()
+    own = {"job", "env", "overrides"}
+    flags = {option for name, (options, _) in run.items() if name not in own for option in options}
+    every = as_flags(once=True, recover=True, start=Start.EARLIEST, accept_loss=True, pretty=True)
+    assert flags == {text for text in every if text.startswith("--")}
+    assert as_flags(once=False, recover=False, start=Start.LEDGER, accept_loss=False, pretty=False) == []

@@ -37,14 +37,14 @@ class FakeJournal:
     def query_id(self) -> str | None:
         return self.id
 
-    def last_committed(self) -> int | None:
-        return self.committed - 1 if self.committed else None
+    def topics(self) -> set[str]:
+        return {r.topic for batch in self.batches[-1:] for r in batch}
 
     def next_offsets(self, topic: str) -> dict[int, int]:
         return self._ends(self.batches[: self.committed])
 
     def planned_offsets(self, topic: str) -> dict[int, int]:
-        return self._ends(self.batches) if self.batches else {}
+        return self._ends(self.batches) if TOPIC in self.topics() else {}
 
     def ranges(self, batch_id: int, topic: str) -> list[OffsetRange]:
         return self.batches[batch_id]
@@ -55,7 +55,7 @@ class FakeJournal:
         return f"{self.uri}.{label}"
 
     def _ends(self, batches: Sequence[Sequence[OffsetRange]]) -> dict[int, int]:
-        return self.initial | {r.partition: r.until_offset for batch in batches for r in batch}
+        return self.initial | {r.partition: r.until_offset for batch in batches for r in batch if r.topic == TOPIC}
 
 
 @dataclass
@@ -136,13 +136,15 @@ class FakeBroker:
 
 @dataclass
 class FakeLease:
-    """Held by us, or by the ``other`` one."""
+    """Held by us, or by the ``other`` one. ``ask_to_stop``: what a request from elsewhere calls."""
 
     other: str | None = None
+    ask_to_stop: Callable[[], None] = lambda: None
     diary: list[str] = field(default_factory=list)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, on_stop: Callable[[], None]) -> Iterator[None]:
+        self.ask_to_stop = on_stop
         if self.other:
             raise AlreadyRunning("ingest", self.other, "/checkpoints/ingest.lease")
         self.diary.append("lease taken")

@@ -22,7 +22,7 @@ from pipelines.errors import (
     SinkUnavailable,
     UsageError,
 )
-from pipelines.flows.job import Job
+from pipelines.flows.job import Ended, Job
 from pipelines.flows.position import Position
 from pipelines.records import Batch, OffsetRange
 from tests.unit.flows.fakes import (
@@ -174,6 +174,13 @@ def test_a_stop_lets_the_running_batch_finish_and_begins_no_other(house: House) 
     assert house.diary[-2:] == ["query stopped", "lease given back"]
 
 
+def test_a_stop_that_comes_with_the_lease_is_one_like_any_other(house: House) -> None:
+    house.during_work = lambda _: house.lease.ask_to_stop()
+    assert house.job.run() == Ended(asked=True)
+    assert house.done == [0]
+    assert house.diary[-2:] == ["query stopped", "lease given back"]
+
+
 # Retry
 
 
@@ -302,21 +309,89 @@ def test_trouble_before_the_first_drain_is_tried_again(house: House) -> None:
     assert house.diary[:3] == ["lease taken", "tables created", "drain"]
 
 
-def test_a_stop_ends_a_pause_and_no_other_pause_follows(house: House) -> None:
-    house.during_work = fails([away() for _ in range(1_000)])
-    house.stop.set_after = 1
-    house.job.run()
-    assert len(house.stop.waits) == 1
+def test_a_stop_while_a_server_is_away_ends_the_job_at_once_and_names_the_server(house: House) -> None:
+    errors = [away() for _ in range(1_000)]
+    house.during_work = fails(errors)
+    house.stop.set_after = 2
+    assert house.job.run() == Ended(asked=True, trouble=errors[1])
+    assert len(house.stop.waits) == 2
+    assert house.diary.count("drain") == 2
     assert house.done == []
+    assert house.journal.committed == 0
     assert house.diary[-1] == "lease given back"
 
 
-def test_a_stop_while_a_server_is_away_ends_with_that_error(house: House) -> None:
+def test_a_stop_while_the_source_is_away_names_its_cause(house: House) -> None:
     house.stream.trouble = [True] * 1_000
-    house.stop.set_after = 2
-    with pytest.raises(SinkUnavailable):
+    house.stop.set_after = 1
+    ended = house.job.run()
+    assert isinstance(ended.trouble, SinkUnavailable)
+    assert "SparkException: Job aborted" in str(ended.trouble)
+
+
+def test_a_stop_before_the_first_drain_is_a_stop_too(house: House) -> None:
+    error = MetastoreUnavailable("Hive metastore", "thrift://m", "refused")
+    house.tables.trouble = [error, error]
+    house.stop.set_after = 1
+    assert house.job.run() == Ended(asked=True, trouble=error)
+    assert house.diary == ["lease taken", "lease given back"]
+
+
+def test_a_batch_that_fails_after_the_stop_was_asked_for_is_left_to_the_next_run(house: House) -> None:
+    error = away()
+
+    def work(_: Batch) -> None:
+        house.stop.set()
+        raise error
+
+    house.during_work = work
+    assert house.job.run() == Ended(asked=True, trouble=error)
+    assert (house.done, house.stop.waits, house.journal.committed) == ([], [], 0)
+    house.stop.clear()
+    house.during_work = lambda _: None
+    assert house.job.run(once=True) == Ended(asked=False)
+    assert house.done == [0, 1]
+
+
+def test_a_stop_does_not_hide_wrong_data(house: House) -> None:
+    def work(_: Batch) -> None:
+        house.stop.set()
+        raise NotConserved("ingest", 0, ["x"])
+
+    house.during_work = work
+    with pytest.raises(NotConserved):
         house.job.run()
-    assert len(house.stop.waits) == 2
+
+
+def test_a_stop_says_whether_it_was_asked_for(house: House) -> None:
+    assert house.job.run(once=True) == Ended(asked=False)
+    house.stop.set()
+    assert house.job.run() == Ended(asked=True)
+
+
+def test_a_recovery_that_a_stop_cuts_off_is_no_clean_end(house: House) -> None:
+    """A plain start would refuse now."""
+    house.ledger.confirmed = {0: 5}
+    house.stream.trouble = [True] * 1_000
+    house.stop.set_after = 1
+    with pytest.raises(SinkUnavailable) as caught:
+        house.job.run(recover="ledger")
+    assert caught.value.exit_code == 3
+    house.stop.clear()
+    with pytest.raises(CheckpointLost):
+        house.job.run()
+
+
+def test_a_recovery_is_over_when_the_new_query_has_begun_a_batch(house: House) -> None:
+    house.ledger.confirmed = {0: 5}
+    house.topic[:] = [[span(0, 5, 9)]]
+    error = away()
+    house.during_work = fails([error])
+    house.stop.set_after = 1
+    assert house.job.run(recover="ledger") == Ended(asked=True, trouble=error)
+    house.stop.clear()
+    house.job.run(once=True)
+    assert house.done == [0]
 
 
 # After a kill

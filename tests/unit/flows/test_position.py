@@ -76,7 +76,22 @@ def test_a_checkpoint_older_than_the_ledger_is_refused_with_each_partition() -> 
     )
 
 
+def test_a_checkpoint_of_another_topic_is_refused_and_the_ways_out_are_named() -> None:
+    other = FakeJournal(id="query-1", batches=[[span(0, 0, 5, "logs-before")]], committed=1)
+    with pytest.raises(UsageError, match=r"belongs to the topic logs-before, not logs\..*`checkpoints`.*--recover"):
+        position(other).check()
+
+
 # recover
+
+
+def test_a_recovery_puts_the_checkpoint_of_another_topic_aside() -> None:
+    here = position(
+        FakeJournal(id="query-1", batches=[[span(0, 0, 5, "logs-before")]], committed=1), {}, {0: (2, 50), 1: (0, 4)}
+    )
+    assert here.recover("ledger") == {0: 2, 1: 0}
+    assert diary(here)[0] == "checkpoint set aside"
+    assert here.check() is None
 
 
 def test_recovery_starts_where_the_ledger_ends_and_clears_what_lies_behind_first() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -103,3 +104,17 @@ def test_a_person_gets_text(written: io.StringIO) -> None:
     BatchLog("ingest").step("started", BATCH)
     assert "batch_started" in written.getvalue()
     assert not written.getvalue().startswith("{")
+
+
+def test_only_spark_s_bridge_is_silenced() -> None:
+    root = logging.getLogger()
+    before = list(root.filters)
+    logs.without_py4j()
+    try:
+        for path, is_shown in (("/venv/py4j/java_gateway.py", False), ("/venv/elastic_transport/_node.py", True)):
+            record = logging.LogRecord("root", logging.ERROR, path, 1, "interrupted", None, None)
+            assert bool(root.filter(record)) == is_shown
+        assert not logging.getLogger("py4j.clientserver").isEnabledFor(logging.ERROR)
+        assert logging.getLogger("elastic_transport").isEnabledFor(logging.ERROR)
+    finally:
+        root.filters[:] = before
