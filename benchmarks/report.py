@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.compare import Part, Plan, Ratio
+from benchmarks.compare import WARM_UPS, Part, Plan, Ratio
 from benchmarks.meter import Cost, Outcome
 
 WHEELS = ("pyspark", "delta-spark", "confluent-kafka", "fastavro", "deltalake", "pyarrow", "elasticsearch")
@@ -63,7 +63,8 @@ def _head(results: Results) -> str:
         f"Written by `{results.command}` in {results.elapsed_s / 60:.0f} minutes on {os.cpu_count()} cores and "
         f"{memory:.0f} GiB: {plan.records:,} gzip-compressed framed records per topic, 12 partitions unless said "
         f"otherwise, servers on the same machine, Spark `local[2]` with a 2 GiB driver. Each side runs in a warm "
-        f"process, in turns, {plan.runs} times after {WARM_UPS} warm-ups; a ratio is the median over neighbouring pairs.\n\n"
+        f"process, in turns, {plan.runs} times after {WARM_UPS} warm-ups; a ratio is the median "
+        "over neighbouring pairs.\n\n"
         f"Python {platform.python_version()}; {wheels}."
     )
 
