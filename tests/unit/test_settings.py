@@ -29,7 +29,7 @@ BASE: dict[str, Any] = {
     "metastore": {"uri": "thrift://localhost:9083", "database": "sdp"},
     "rules": {"file": "conf/rules/api6-logs.yaml"},
     "ingest": {"trigger_s": 900, "max_offsets_per_trigger": 1_000_000, "retry_for_s": 900},
-    "index": {"trigger_s": 10, "max_offsets_per_trigger": 500_000, "retry_for_s": 3600},
+    "index": {"trigger_s": 10, "max_offsets_per_trigger": 1_000_000, "retry_for_s": 3600},
     "spark": {"master": "local[*]", "driver_memory": "2g", "conf": {}},
     "stack": {"brokers": 1, "elasticsearch_nodes": 1},
 }
@@ -85,7 +85,8 @@ RULES: list[dict[str, Any]] = [
         "id": "request_id_control",
         "field": "request_id",
         "check": "pattern",
-        "regex": r"^(?![^\x00-\x1f]*[\x00-\x1f])",
+        "regex": r"[^\x00-\x1f]*",
+        "whole": True,
         "severity": "critical",
         "message": "request_id must not hold control characters",
     },
@@ -292,6 +293,8 @@ def test_log4j() -> None:
         "appender.console.layout.pattern": "%d{yyyy-MM-dd'T'HH:mm:ss.SSS'Z'}{UTC} %p %c{1}: %m%n%ex{short}",
         "logger.microbatch.name": batch,
         "logger.microbatch.level": "off",
+        "logger.shell.name": "org.apache.spark.api.python.PythonGatewayServer",
+        "logger.shell.level": "error",
     }
 
 
