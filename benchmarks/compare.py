@@ -18,7 +18,7 @@ SPARK, PYTHON = "spark", "python"
 WARM_UPS = 2
 """The JVM still compiles during the second run of a task; the Python side gets as many."""
 
-_IN_SPARK = {"kafka", "decode", "judge", "ingest", "index"}
+_IN_SPARK = {"plain", "kafka", "decode", "judge", "ingest", "index"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,12 @@ class Bench:
 
 
 def judge(bench: Bench) -> Part:
-    """Decode and validate against the bare source."""
-    runs = bench.alternate(["kafka", "decode", "judge"])
+    """Decode and validate against the bare source: with Spark's own options, and with those of our jobs."""
+    runs = bench.alternate(["plain", "kafka", "decode", "judge"])
     ratios = [
-        _ratio("decode and validate → noop ÷ Kafka → noop", "judge", "kafka", 0.70, runs),
-        _ratio("decode alone → noop ÷ Kafka → noop", "decode", "kafka", None, runs),
+        _ratio("decode and validate → noop ÷ Kafka → noop, Spark's source as it comes", "judge", "plain", 0.70, runs),
+        _ratio("decode and validate → noop ÷ Kafka → noop, our source options", "judge", "kafka", 0.70, runs),
+        _ratio("decode alone → noop ÷ Kafka → noop, our source options", "decode", "kafka", None, runs),
     ]
     return Part("judge", runs, ratios)
 

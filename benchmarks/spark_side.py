@@ -32,6 +32,26 @@ def kafka(settings: Settings) -> Outcome:
     return _to_nowhere(settings, lambda: lambda frame: frame)
 
 
+def plain_kafka(settings: Settings) -> Outcome:
+    """The source alone with the options that Spark and the Kafka client have by themselves."""
+    spark = bootstrap.spark_session(settings, "bench")
+    meter, counted = Meter(), Outcome()
+
+    def handle(records: DataFrame, _batch_id: int) -> None:
+        with meter:
+            records.write.format("noop").mode("overwrite").save()
+        counted.wall_s, counted.cpu_s, counted.peak_mib = meter.wall_s, meter.cpu_s, meter.peak_mib
+        counted.batches += 1
+
+    reader = spark.readStream.format("kafka").option("kafka.bootstrap.servers", settings.kafka.bootstrap)
+    reader = reader.option("subscribe", settings.kafka.topic).option("includeHeaders", "true")
+    writer = reader.option("startingOffsets", "earliest").load().writeStream.foreachBatch(handle)
+    query = writer.option("checkpointLocation", f"{settings.checkpoints_uri}/plain").trigger(availableNow=True).start()
+    query.awaitTermination()
+    counted.records = sum(p["numInputRows"] for p in query.recentProgress)
+    return counted
+
+
 def decoded(settings: Settings) -> Outcome:
     """Decoded, but no rule evaluated."""
     return _to_nowhere(settings, lambda: decode(_schemas(settings)))

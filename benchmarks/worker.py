@@ -12,6 +12,7 @@ from benchmarks.meter import Outcome
 from pipelines.settings import Settings, load
 
 TASKS: dict[str, Callable[[Settings], Outcome]] = {
+    "plain": spark_side.plain_kafka,
     "kafka": spark_side.kafka,
     "decode": spark_side.decoded,
     "judge": spark_side.judged,

@@ -27,9 +27,13 @@ hypothesis_settings.load_profile("sdp")
 
 @pytest.fixture(autouse=True, scope="session")
 def interruptible() -> None:
-    """A shell starts its background jobs with SIGINT ignored; tests of Ctrl-C need it, whoever started them."""
+    """A shell starts its background jobs with SIGINT ignored; tests of Ctrl-C need it, whoever started them.
+
+    SIGTERM does the same as Ctrl-C: a run that is cancelled stops the servers that it started.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
