@@ -112,6 +112,7 @@ RULES: list[dict[str, Any]] = [
         "field": "api_endpoint",
         "check": "pattern",
         "regex": "^/",
+        "whole": False,
         "severity": "critical",
         "message": "api_endpoint must start with /",
     },
@@ -261,7 +262,7 @@ def test_rules() -> None:
     text = {"request_id", "api_endpoint", "http_method", "client_ip", "user_agent", "error_message"}
     number = {"timestamp", "status_code", "response_time_ms", "payload_size"}
     fields = dict.fromkeys(text, "text") | dict.fromkeys(number, "number")
-    assert load_rules(load().rules_path, fields).model_dump(mode="json", exclude_unset=True) == {
+    assert load_rules(load().rules_path, fields).model_dump(mode="json") == {
         "subject": "api6-logs-value",
         "personal": ["client_ip", "user_agent"],
         "rules": [rule | {"owner": "api6-platform"} for rule in RULES],
