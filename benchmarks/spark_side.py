@@ -71,9 +71,10 @@ def _valid(settings: Settings, rules: RuleSet) -> int:
     topic = settings.kafka.topic
     if topic not in _VALID:
         spark = bootstrap.spark_session(settings, "bench")
+        _VALID[topic] = 0
 
         def handle(records: DataFrame, _batch_id: int) -> None:
-            _VALID[topic] = judge(_schemas(settings), rules)(records).where("is_valid").count()
+            _VALID[topic] += judge(_schemas(settings), rules)(records).where("is_valid").count()
 
         stream = KafkaStream(spark, settings.kafka, settings.ingest.max_offsets_per_trigger)
         stream.start(f"{settings.checkpoints_uri}/valid", handle).awaitTermination()

@@ -54,7 +54,7 @@ class Elastic:
         """Put the index templates; existing indices keep the mapping they have."""
         mapping = json.loads((ROOT / "conf" / "elasticsearch" / "api6-logs-valid.json").read_text(encoding="utf-8"))
         self._put_template(self._settings.index_prefix, self._settings.shards, mapping)
-        self._put_template(_REJECTS, 1, _REJECTS_MAPPING)
+        self._put_template(_REJECTS, 1, _REJECTS_MAPPING, priority=201)  # patterns may overlap, priorities may not
 
     def write(self, docs: DataFrame, batch: Batch) -> None:
         """Send documents in bulks from every Spark task; refused ones are kept for ``rejects``."""
@@ -65,13 +65,13 @@ class Elastic:
         except Py4JJavaError as error:
             raise SinkUnavailable("Elasticsearch", self._settings.url, _reason(str(error.java_exception))) from error
 
-    def _put_template(self, name: str, shards: int, mapping: dict[str, Any]) -> None:
+    def _put_template(self, name: str, shards: int, mapping: dict[str, Any], priority: int = 200) -> None:
         index = {"number_of_shards": shards, "number_of_replicas": self._replicas()}
         self._call(
             lambda: self._client.indices.put_index_template(
                 name=name,
                 index_patterns=[f"{name}-*"],
-                priority=200,
+                priority=priority,
                 template={"settings": {"index": index}, "mappings": mapping},
             )
         )
@@ -87,7 +87,9 @@ class Elastic:
         None when everything is in. Raises SinkUnavailable if the reason is the cluster's, not the document's.
         """
         index = _rejects(batch)
-        self._call(lambda: self._client.indices.refresh(index=index, ignore_unavailable=True))
+        refreshed = self._call(lambda: self._client.indices.refresh(index=index, ignore_unavailable=True))
+        if refreshed["_shards"]["failed"]:  # a copy that missed it would answer from before
+            raise SinkUnavailable("Elasticsearch", self._settings.url, f"{index} was refreshed on some copies only")
         if not self._call(lambda: self._client.count(index=index, ignore_unavailable=True))["count"]:
             return None
         found = self._read_rejects(index)

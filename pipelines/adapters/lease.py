@@ -78,15 +78,16 @@ class Lease:
         the lease was taken was meant for somebody else and is removed.
         """
         mine = self._take()
-        self._files.delete(self._stop_uri)
         done = threading.Event()
         beat = threading.Thread(target=self._renew, args=(mine, done, on_stop), name=f"lease-{self._job}", daemon=True)
-        beat.start()
         try:
+            self._files.delete(self._stop_uri)
+            beat.start()
             yield
         finally:
             done.set()
-            beat.join()
+            if beat.ident is not None:
+                beat.join(HEARTBEAT_S)
             self._give_back(mine)
 
     def ask_to_stop(self) -> StopAsked:

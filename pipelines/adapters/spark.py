@@ -50,7 +50,7 @@ TUNING_CONF = {
     "spark.ui.showConsoleProgress": "false",
     "spark.ui.enabled": "false",
 }
-"""What speed rests on; measured in docs/benchmarks.md. ``spark.conf`` of the settings wins."""
+"""What speed rests on; see docs/performance.md. ``spark.conf`` of the settings wins."""
 
 
 def session(settings: Settings, app: str, jars: Callable[[], Sequence[Path]]) -> SparkSession:

@@ -16,7 +16,7 @@ from pipelines.settings import KafkaSettings
 FETCH_OPTIONS = {
     "kafka.isolation.level": "read_committed",
     "kafka.max.poll.records": "5000",
-    "kafka.fetch.max.wait.ms": "10",
+    "kafka.fetch.max.wait.ms": "10",  # offset lookups queue behind a fetch that waits past the end of a partition
     "kafka.fetch.min.bytes": "1",
     "kafka.max.partition.fetch.bytes": "4194304",
     "includeHeaders": "true",

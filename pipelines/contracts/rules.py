@@ -5,7 +5,8 @@ A rule file declares each rule once (law 7). ``pipelines.ingest.validate`` compi
 
 * A rule says when a record is *wrong*. A null field breaks only ``required``.
 * Lengths are Unicode code points. Blank means: only the ASCII white space ``SPACE TAB LF VT FF CR``, or nothing.
-* Patterns are searched, not matched whole, and limited to what Java and Python regular expressions share.
+* Patterns are searched, or matched whole with ``whole: true``, and limited to what the regular expressions of Java and
+  Python share.
 """
 
 from __future__ import annotations

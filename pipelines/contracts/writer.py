@@ -11,6 +11,9 @@ from typing import Any
 from pipelines.contracts.rules import NUMBER, TEXT
 from pipelines.errors import InvalidSetting
 
+MAX_SYMBOLS = 64
+"""More would take a second byte each."""
+
 _NUMBERS = {"int", "long", "float", "double"}
 _TEXTS = {"string", "enum"}
 
@@ -53,6 +56,11 @@ class LogSchema:
         return tuple(_field(raw) for raw in schema["fields"])
 
     @cached_property
+    def plain(self) -> str:
+        """The schema without logical types: the bytes are the same, and Spark leaves a number the number it is."""
+        return json.dumps(_without_logical_types(json.loads(self.text)))
+
+    @cached_property
     def kinds(self) -> dict[str, str]:
         """Field name → ``number`` or ``text``, for the rule file."""
         return {f.name: f.kind for f in self.fields if f.kind is not None}
@@ -66,10 +74,20 @@ class SchemaSet:
     writers: Mapping[int, LogSchema]
 
 
+def _without_logical_types(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_without_logical_types(part) for part in schema]
+    if isinstance(schema, dict):
+        return {key: _without_logical_types(part) for key, part in schema.items() if key != "logicalType"}
+    return schema
+
+
 def _field(raw: Mapping[str, Any]) -> Field:
     branches = raw["type"] if isinstance(raw["type"], list) else [raw["type"]]
     kinds = [b["type"] if isinstance(b, dict) else b for b in branches]
     values = [k for k in kinds if k != "null"]
+    if any(isinstance(b, dict) and len(b.get("symbols", ())) > MAX_SYMBOLS for b in branches):
+        raise InvalidSetting(f"field {raw['name']}: an enum of a log has at most {MAX_SYMBOLS} symbols")
     if len(values) != 1 or len(kinds) > 2 or values[0] in {"record", "array", "map", "fixed"}:
         raise InvalidSetting(
             f"field {raw['name']}: a log field is a primitive or an optional primitive, not {raw['type']}"

@@ -174,7 +174,7 @@ class Job:
             if not _may_pass(error):
                 raise
             trouble = self._named(error)
-            if self.stop.is_set() and not self._recovering:
+            if self.stop.is_set() and not (self._recovering or self._accepted):
                 raise StopRequested(trouble) from error
             if trouble is error:
                 raise

@@ -68,7 +68,7 @@ def _header() -> Column:
 
 def _avro(value: Column, writer: LogSchema) -> Column:
     body = F.substring(value, HEADER_BYTES + 1, 2**31 - 1)
-    return from_avro(body, writer.text, {"mode": "PERMISSIVE"})
+    return from_avro(body, writer.plain, {"mode": "PERMISSIVE"})
 
 
 def _per_writer(schemas: SchemaSet, make: Callable[[int, LogSchema], Column]) -> Column:

@@ -68,7 +68,7 @@ def problem(decode_problem: Column) -> Column:
         "schema",
         "timestamp_unrepresentable",
         "timestamp is no date of the years 1 to 9999: ",
-        F.col("timestamp"),
+        F.coalesce(F.col("timestamp").cast("string"), F.lit("null")),
     )
     return (
         F.when(F.col("broken").isNull(), decode_problem).when(_has(_NOT_UTF8), utf8).when(_has(_UNSHOWABLE), unshowable)
@@ -92,10 +92,17 @@ def violations(rules: r.RuleSet) -> Column:
 
 
 def rule_violations(rules: r.RuleSet) -> Column:
-    """Violations of rules alone: on a valid row these are its warnings. Built only where a bit is set."""
-    is_text = ~_has(_NOT_UTF8)  # else the values can't be shown
-    of_rules = F.array(*(F.when(_has(1 << k), _violation(rule, rules)) for k, rule in enumerate(rules.rules)))
-    return F.when((F.col("broken") != 0) & is_text, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(_none())
+    """Violations of rules alone: on a valid row these are its warnings. Built only where a bit is set.
+
+    Of a record that is not UTF-8 only the rules on numbers are named: a text of it can neither be judged nor shown.
+    """
+
+    def named(bit: int, rule: r.Rule) -> Column:
+        is_on_number = isinstance(rule, r.Range | r.TimeWindow)
+        return _has(bit) if is_on_number else _has(bit) & ~_has(_NOT_UTF8)
+
+    of_rules = F.array(*(F.when(named(1 << k, rule), _violation(rule, rules)) for k, rule in enumerate(rules.rules)))
+    return F.when(F.col("broken") != 0, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(_none())
 
 
 def _none() -> Column:
@@ -111,7 +118,7 @@ def _canonical() -> Column:
 
 def _schema_mask() -> Column:
     is_text = F.encode("_canonical", "UTF-8") == F.col("_canonical").cast("binary")
-    is_showable = F.col("timestamp").between(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS)
+    is_showable = F.coalesce(F.col("timestamp").between(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS), F.lit(False))
     return _bit(~is_text, _NOT_UTF8) + _bit(~is_showable, _UNSHOWABLE)
 
 

@@ -20,6 +20,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts import avro
 from pipelines.contracts.evaluate import evaluator
 from pipelines.contracts.rule_file import load_rules
+from pipelines.contracts.rules import Pattern, RuleSet
 from pipelines.contracts.writer import LogSchema, SchemaSet
 from pipelines.ingest.decode import decode_problem
 from pipelines.ingest.judge import judge
@@ -98,6 +99,15 @@ addresses = (
             "fe80::1%eth0",
             ":1",
             "1.2.3.4\n",
+            "::1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7::",
+            "1:2:3:4::5:6:7",
+            "1:2:3:4::5:6:7:8",
+            "1:2:3:4:5:6:7:8:9",
+            "12345::",
+            "1:::2",
+            "2.3.4.256",
+            "00.1.1.1",
         ]
     )
     | st.text(alphabet="0123456789abcdef:.", max_size=24)
@@ -179,6 +189,27 @@ def test_addresses_are_those_of_the_standard_library(spark: SparkSession, values
 
     rows = judged(spark, [framed(record(client_ip=v)) for v in values])
     assert [row["is_valid"] for row in rows] == [is_address(v) for v in values]
+
+
+def test_a_pattern_for_the_whole_text_tries_every_branch_and_nothing_longer(spark: SparkSession) -> None:
+    rule = Pattern(
+        id="p",
+        field="http_method",
+        check="pattern",
+        regex="a|ab",
+        whole=True,
+        severity="critical",
+        message="m",
+        owner="o",
+    )
+    rules = RuleSet(subject="s", rules=(rule,))
+    wanted = {"a": True, "ab": True, "abc": False, "xa": False, "b": False, "": False, "ab\n": False}
+    at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+    rows = [(None, framed(record(http_method=v)), "t", 0, n, at, None) for n, v in enumerate(wanted)]
+    frame = spark.createDataFrame(rows, SOURCE).transform(judge(SchemaSet(SCHEMA, {1: SCHEMA}), rules))
+    assert {r["http_method"]: r["is_valid"] for r in frame.select("http_method", "is_valid").collect()} == wanted
+    judge_in_python = evaluator(rules)
+    assert {v: not judge_in_python(record(http_method=v), NOW_MS) for v in wanted} == wanted
 
 
 @pytest.mark.parametrize("claimed", [2**31 - 1, 2**31, 2**40, 17 * 2**20, -1, -(2**31)])

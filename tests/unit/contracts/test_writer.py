@@ -35,6 +35,21 @@ def test_fields_come_in_writing_order_with_null_branch_default_and_aliases() -> 
     )
 
 
+def test_the_plain_schema_has_no_logical_type_and_is_the_same_otherwise() -> None:
+    plain = {"type": ["null", {"type": "long"}], "name": "f0"}
+    assert json.loads(schema(["null", {"type": "long", "logicalType": "timestamp-millis"}]).plain)["fields"] == [plain]
+    assert json.loads(schema("string").plain) == json.loads(schema("string").text)
+
+
+def test_an_enum_whose_symbols_need_two_bytes_is_refused_by_name() -> None:
+    def enum(size: int) -> LogSchema:
+        return schema({"type": "enum", "name": "E", "symbols": [f"S{n}" for n in range(size)]})
+
+    assert enum(64).fields[0].type == "enum"
+    with pytest.raises(InvalidSetting, match=r"f0: .* 64 symbols"):
+        _ = enum(65).fields
+
+
 def test_only_a_union_with_null_is_nullable() -> None:
     fields = schema("string", ["null", "string"], ["string", "null"], ["string"]).fields
     assert [f.nullable for f in fields] == [False, True, True, False]

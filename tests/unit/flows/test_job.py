@@ -488,6 +488,15 @@ def test_an_accepted_loss_stays_accepted_when_the_drain_is_tried_again(house: Ho
     assert house.stream.tolerant == [True, True]
 
 
+def test_an_accepted_loss_that_a_stop_cuts_off_is_no_clean_end(house: House) -> None:
+    """A plain start would name the loss and refuse."""
+    accepting(house)
+    house.stream.trouble = [True] * 1_000
+    house.stop.set_after = 1
+    with pytest.raises(SinkUnavailable):
+        house.job.run(accept_loss=True)
+
+
 def test_accepting_a_loss_where_there_is_none_changes_nothing(house: House) -> None:
     house.job.run(once=True, accept_loss=True)
     assert house.stream.tolerant == [False]
