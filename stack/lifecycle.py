@@ -29,6 +29,7 @@ Progress = Callable[[str, str], None]
 SERVERS: tuple[type[Server], ...] = (Kafka, Elasticsearch, Registry, Metastore)
 PORT_KEYS = tuple(key for server in SERVERS for key in server.port_keys)
 READY_TIMEOUT_S = 180.0
+SIGNAL_CHECK_S = 0.5
 _POLL_S = 0.2
 
 
@@ -135,9 +136,10 @@ def _in_parallel(site: Site, progress: Progress, started: list[str]) -> None:
     cancelled = threading.Event()
     with ThreadPoolExecutor(len(SERVERS)) as pool:
         try:
-            running = [pool.submit(_bring_up, server(site), progress, started, cancelled) for server in SERVERS]
-            done, _ = wait(running, return_when=FIRST_EXCEPTION)
-            _raise_first(done)
+            waiting = {pool.submit(_bring_up, server(site), progress, started, cancelled) for server in SERVERS}
+            while waiting:  # in short steps: a signal that another thread gets does not wake this one
+                done, waiting = wait(waiting, SIGNAL_CHECK_S, return_when=FIRST_EXCEPTION)
+                _raise_first(done)
         finally:
             cancelled.set()
 
