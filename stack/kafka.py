@@ -56,6 +56,11 @@ _silent.addHandler(logging.NullHandler())
 _silent.propagate = False  # "connection refused" is what waiting for a broker looks like
 
 
+def new_cluster_id() -> str:
+    """A random UUID in URL-safe base64 without padding."""
+    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+
+
 class Kafka(Server):
     name = "kafka"
     dist_set = "kafka"
@@ -122,8 +127,8 @@ class Kafka(Server):
         return Launch(self.node_name(node), command, folder=self._home)
 
     def _format(self, nodes: Sequence[int]) -> None:
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        tool = [*self._java("-Xmx256m", *java.START_FAST), "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c"]
+        id_option = f"--cluster-id={new_cluster_id()}"  # as one word: an id may begin with a hyphen
+        tool = [*self._java("-Xmx256m", *java.START_FAST), "kafka.tools.StorageTool", "format", id_option, "-c"]
         running = [
             subprocess.Popen([*tool, self._config(n)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for n in nodes
         ]

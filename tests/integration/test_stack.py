@@ -14,9 +14,12 @@ from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from elasticsearch import Elasticsearch
 
 from pipelines.settings import Settings, load
-from stack import dist, lifecycle, thrift
+from stack import dist, kafka, lifecycle, thrift
 from tests.commands import sdp, stack_processes
 from tests.integration.hive import create_database
+
+HYPHEN_FIRST = "-Pj4-Pj4-Pj4-Pj4-Pj4-A"
+"""A cluster id as one in 64 is."""
 
 SCHEMA = json.dumps({"type": "record", "name": "Test", "fields": [{"name": "id", "type": "string"}]})
 
@@ -28,7 +31,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory, dist_folder: Path) -> Iterat
     settings = load("local", dist=str(dist_folder), home=str(tmp_path_factory.mktemp("stack")), stack=any_port)
     dist.fetch(settings, dist.STACK_SETS)
     try:
-        lifecycle.up(settings)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(kafka, "new_cluster_id", lambda: HYPHEN_FIRST)
+            lifecycle.up(settings)
         yield settings
     finally:
         lifecycle.down(settings, purge=True)
