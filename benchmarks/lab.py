@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
 import time
@@ -15,11 +16,16 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from confluent_kafka import Consumer, Producer, TopicPartition
+
 from benchmarks.meter import Outcome
 from pipelines import bootstrap
 from pipelines.adapters.kafka import KafkaAdmin
 from pipelines.adapters.producer import KafkaSender
+from pipelines.adapters.registry import Registry
+from pipelines.contracts import avro
 from pipelines.contracts.topics import wanted_topics
+from pipelines.contracts.wire import HEADER_LENGTH
 from pipelines.flows import produce as producing
 from pipelines.settings import ROOT, Settings, load
 from pipelines.traffic.generate import Plan
@@ -28,6 +34,7 @@ from stack import lifecycle
 
 SEED = 20260101
 HOUR_MS = 3_600_000
+MOST_QUEUED = 200_000
 RECORDS_PER_HOUR = 1_000_000
 """Event time grows with the records, as it does in real traffic: a larger topic spans more hours, not fuller ones."""
 
@@ -109,6 +116,42 @@ class Lab:
         if done.failures:
             raise WorkerFailed(f"Kafka did not take all records of {name}: {done.failures}")
         return Topic(name, partitions, records, mix, done.expected.valid, done.expected.invalid)
+
+    def fill_versions(self, topic: Topic, versions: int) -> Topic:
+        """The records of ``topic`` in equal parts of so many versions, each with one optional field more than the last.
+
+        The fields are null, so a record of version k is one of version 1 with k - 1 zero bytes behind it.
+        """
+        name = f"{topic.name}-v{versions}"
+        settings = self.settings([f"kafka.topic={name}"])
+        spec = next(t for t in wanted_topics(settings.kafka) if t.name == name)
+        KafkaAdmin(settings.kafka).ensure([replace(spec, partitions=topic.partitions)])
+        schema = json.loads(avro.load(settings.registry.subject).text)
+        registry = Registry(settings.registry)
+        ids = [registry.register(settings.registry.subject, json.dumps(schema))]
+        for number in range(2, versions + 1):
+            field = {"name": f"extra_{number}", "type": ["null", "string"], "default": None}
+            schema["fields"].append(field)
+            ids.append(registry.register(settings.registry.subject, json.dumps(schema)))
+        headers, nulls = [struct.pack(">BI", 0, i) for i in ids], [bytes(n) for n in range(versions)]
+        clients = {"bootstrap.servers": settings.kafka.bootstrap}
+        consumer = Consumer({**clients, "group.id": name, "enable.auto.commit": False})
+        consumer.assign([TopicPartition(topic.name, p, 0) for p in range(topic.partitions)])
+        queue = {"queue.buffering.max.messages": 2 * MOST_QUEUED}
+        producer = Producer({**clients, **queue, "compression.type": "gzip", "linger.ms": 50})
+        copied = 0
+        while copied < topic.records:
+            for message in consumer.consume(10_000, timeout=10):
+                part = copied % versions
+                value = headers[part] + (message.value() or b"")[HEADER_LENGTH:] + nulls[part]
+                producer.produce(name, value, message.key(), message.partition() or 0, timestamp=message.timestamp()[1])
+                copied += 1
+            producer.poll(0)
+            if len(producer) > MOST_QUEUED:
+                producer.flush()
+        producer.flush()
+        consumer.close()
+        return Topic(name, topic.partitions, topic.records, f"{versions} versions", topic.valid, topic.invalid)
 
     @contextmanager
     def worker(self, name: str) -> Iterator[Worker]:

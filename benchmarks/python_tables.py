@@ -18,8 +18,7 @@ from deltalake import DeltaTable, write_deltalake
 from benchmarks.meter import Meter, Outcome
 from benchmarks.python_loop import Drain, Judge, Judged
 from pipelines.adapters.tables import _FILTERED as FILTERED
-from pipelines.ingest.route import DUPLICATE
-from pipelines.records import INVALID, LOG_FIELDS, VALID, Severity, Stage, Violation
+from pipelines.records import DUPLICATE, INVALID, LOG_FIELDS, VALID, Severity, Stage, Violation
 from pipelines.settings import Settings
 
 CHUNK = 50_000

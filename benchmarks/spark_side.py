@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from itertools import chain, islice
+from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks import elastic_lab
@@ -18,12 +21,13 @@ from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import LogSchema, SchemaSet
 from pipelines.ingest.decode import decode
-from pipelines.ingest.judge import judge
+from pipelines.ingest.judge import KAFKA_NAMES, judge
 from pipelines.records import LEDGER, Batch
 from pipelines.settings import Settings
 
 Transform = Callable[[DataFrame], DataFrame]
 
+RULES = 20
 _VALID: dict[str, int] = {}
 
 
@@ -54,7 +58,13 @@ def plain_kafka(settings: Settings) -> Outcome:
 
 def decoded(settings: Settings) -> Outcome:
     """Decoded, but no rule evaluated."""
-    return _to_nowhere(settings, lambda: decode(_schemas(settings)))
+
+    def make() -> Transform:
+        names = [F.col(theirs).alias(ours) for theirs, ours in KAFKA_NAMES.items()]
+        decoded = decode(_schemas(settings))
+        return lambda frame: frame.select(*names, "key", "value", "headers").transform(decoded)
+
+    return _to_nowhere(settings, make)
 
 
 def judged(settings: Settings) -> Outcome:
@@ -64,6 +74,27 @@ def judged(settings: Settings) -> Outcome:
     outcome.valid = _valid(settings, rules)
     outcome.invalid = outcome.records - outcome.valid
     return outcome
+
+
+def judged_by_twenty(settings: Settings) -> Outcome:
+    """Decoded and validated by twenty rules: those that ship, and as many of them again under other names."""
+    kinds = _reader(settings).kinds
+    ours = load_rules(settings.rules_path, kinds).rules
+    again = (rule.model_copy(update={"id": f"{rule.id}_again"}) for rule in ours)
+    twenty = RuleSet(subject="bench", rules=tuple(islice(chain(ours, again), RULES)))
+    return _to_nowhere(settings, lambda: judge(_schemas(settings), twenty))
+
+
+def rules_test(settings: Settings) -> Outcome:
+    """``sdp rules test`` over a table that holds the whole topic; only the trial is on the clock."""
+    spark = bootstrap.spark_session(settings, "bench")
+    done = _whole_job("ingest", settings, forget=False)
+    rules = load_rules(settings.rules_path, _reader(settings).kinds)
+    long_ago, now = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC)
+    with Meter() as meter:
+        verdict = bootstrap.rules_trial(settings, spark)(rules, long_ago, now, 3)
+    _forget(spark)
+    return meter.outcome(done.records, valid=verdict.trial.rows, invalid=done.invalid)
 
 
 def _valid(settings: Settings, rules: RuleSet) -> int:
@@ -112,7 +143,7 @@ def _to_nowhere(settings: Settings, make: Callable[[], Transform]) -> Outcome:
     return counted
 
 
-def _whole_job(name: str, settings: Settings) -> Outcome:
+def _whole_job(name: str, settings: Settings, *, forget: bool = True) -> Outcome:
     spark = bootstrap.spark_session(settings, "bench")
     meter = Meter()
     steps: list[str] = []
@@ -129,7 +160,15 @@ def _whole_job(name: str, settings: Settings) -> Outcome:
         meter.step("after_last_batch")
     ledger = spark.table(f"{settings.metastore.database}.{LEDGER}").where(F.col("query") == name)
     valid, invalid = ledger.agg(F.sum("valid"), F.sum("invalid")).first() or (0, 0)
+    if forget:
+        _forget(spark)
     return meter.outcome(valid + invalid, valid=valid, invalid=invalid, batches=steps.count("started"))
+
+
+def _forget(spark: SparkSession) -> None:
+    """Each run has tables of its own; Delta would keep the state of each in memory for an hour."""
+    jvm: Any = spark._jvm
+    jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
 def _reader(settings: Settings) -> LogSchema:

@@ -16,6 +16,8 @@ TASKS: dict[str, Callable[[Settings], Outcome]] = {
     "kafka": spark_side.kafka,
     "decode": spark_side.decoded,
     "judge": spark_side.judged,
+    "judge20": spark_side.judged_by_twenty,
+    "rules_test": spark_side.rules_test,
     "ingest": spark_side.ingest,
     "index": spark_side.index,
     "python_tables": python_tables.run,

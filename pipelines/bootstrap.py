@@ -6,12 +6,15 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.adapters.checkpoint import Checkpoint
+from pipelines.adapters.dead_letters import DeadLetterTopic
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.kafka import KafkaAdmin, ensure_topics
@@ -20,21 +23,34 @@ from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.pinned_rules import PinnedRules
 from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
+from pipelines.adapters.replay_journal import ReplayJournal
+from pipelines.adapters.rule_book import RuleBook, rule_file_reader
+from pipelines.adapters.rule_sets import RuleSets
 from pipelines.adapters.schemas import RegisteredSchemas
 from pipelines.adapters.spark import conf, session
+from pipelines.adapters.spark_progress import following as following  # for cli
 from pipelines.adapters.stream import KafkaBroker, KafkaStream
 from pipelines.adapters.submission import Submission, arguments
 from pipelines.adapters.tables import Tables
+from pipelines.badrows.dissect import dissect
+from pipelines.badrows.recipe import Recipe, load_recipe
+from pipelines.badrows.steps import Registered
 from pipelines.contracts import avro
 from pipelines.contracts.rule_file import load_rules
+from pipelines.contracts.rules import KnownSet, RuleSet
 from pipelines.contracts.writer import LogSchema
+from pipelines.errors import RegistryUnavailable
 from pipelines.flows import produce as producing
+from pipelines.flows.badrows import BadRows
 from pipelines.flows.balance import Balance
 from pipelines.flows.index import IndexBatch
 from pipelines.flows.ingest import IngestBatch
 from pipelines.flows.job import Job
 from pipelines.flows.ports import Steps
 from pipelines.flows.position import Position
+from pipelines.flows.replay import JOB, Replay
+from pipelines.flows.rule_trial import RulesTrial
+from pipelines.flows.schema_trial import SchemaTrial
 from pipelines.flows.status import Status
 from pipelines.ingest.judge import Judge
 from pipelines.monitoring.logs import BatchLog
@@ -68,6 +84,93 @@ def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     topic = settings.kafka.topic
     admin = KafkaAdmin(settings.kafka)
     return Status(topic, lambda: admin.watermarks(topic), tables, Elastic(spark, settings.elasticsearch))
+
+
+def schema_trial(settings: Settings, spark: SparkSession | None = None) -> SchemaTrial:
+    """Wire the trial of a proposed schema; Spark starts when records are read."""
+    base = LogSchema(avro.load(settings.registry.subject).text)
+    return SchemaTrial(
+        subject=settings.registry.subject,
+        topic=settings.kafka.topic,
+        base=base,
+        rules=load_rules(settings.rules_path, base.kinds),
+        versions=Registry(settings.registry),
+        records=lambda: KafkaBroker(spark or spark_session(settings, "sdp-schemas-test"), settings.kafka),
+        registry_url=settings.registry.url,
+    )
+
+
+def rules_trial(settings: Settings, spark: SparkSession) -> RulesTrial:
+    """Wire the trial of a proposed rule set."""
+    plain = spark.newSession()  # adaptive execution would run each stage as a job of its own
+    plain.conf.set("spark.sql.adaptive.enabled", "false")
+    tables = Tables(plain, settings.metastore.database, settings.warehouse_uri)
+    tables.create_missing()
+    topic = settings.kafka.topic
+    return RulesTrial(topic, tables, lambda: RuleSets(plain, tables).newest(topic))
+
+
+def known_rule_sets(settings: Settings, spark: SparkSession | None = None) -> list[KnownSet]:
+    """Every rule set that has judged a batch, in the order of first use."""
+    spark = spark or spark_session(settings, "sdp-rules")
+    tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
+    tables.create_missing()
+    return RuleSets(spark, tables).all()
+
+
+def bad_rows(settings: Settings, spark: SparkSession | None = None) -> BadRows:
+    """Wire the view of bad rows."""
+    spark = spark or spark_session(settings, "sdp-badrows")
+    parts = _Wiring("badrows", settings, spark, None)
+    parts.tables.create_missing()
+    return BadRows(settings.kafka.topic, parts.schemas, parts.rules, parts.tables)
+
+
+@dataclass(frozen=True)
+class ReplayKit:
+    """A wired replay and its recipe."""
+
+    flow: Replay
+    recipe: Recipe
+    registered: Callable[[], Registered]
+    personal: frozenset[str]
+
+    def fields(self, value: bytes | None) -> dict[str, str]:
+        """Field → text of a value, personal ones masked; those before the first byte that can't be read."""
+        return dissect(value, self.registered().texts, self.personal).fields()
+
+
+def replay(
+    settings: Settings, recipe: Path, spark: SparkSession | None = None, on_step: Steps = lambda *_: None
+) -> ReplayKit:
+    """Wire the replay of bad rows by the recipe in this file. Raises InvalidRecipe before Spark starts."""
+    subject = settings.registry.subject
+    wanted = load_recipe(recipe, LogSchema(avro.load(subject).text).kinds)
+    spark = spark or spark_session(settings, f"sdp-{JOB}")
+    parts = _Wiring(JOB, settings, spark, None)
+    parts.tables.create_missing()
+    registry = Registry(settings.registry)
+
+    def registered() -> Registered:
+        found = registry.versions(subject)
+        if not found:
+            raise RegistryUnavailable.without(subject, settings.registry.url)
+        return Registered({v: i for v, (i, _) in found.items()}, dict(found.values()))
+
+    flow = Replay(
+        topic=settings.kafka.topic,
+        schemas=parts.schemas,
+        registered=registered,
+        rules=parts.rules,
+        tables=parts.tables,
+        ledger=parts.ledger,
+        store=Elastic(spark, settings.elasticsearch),
+        journal=ReplayJournal(parts.files, f"{parts.place}.pending"),
+        lease=_lease(JOB, settings, parts.files),
+        on_step=on_step,
+        keep_rules=parts.rule_sets.keep,
+    )
+    return ReplayKit(flow, wanted, registered, frozenset(parts.rules.personal))
 
 
 def spark_session(settings: Settings, app: str) -> SparkSession:
@@ -133,20 +236,33 @@ class _Wiring:
         self.ledger = Ledger(spark, self.tables, settings.metastore.database)
         self.broker = KafkaBroker(spark, settings.kafka)
         reader = LogSchema(avro.load(settings.registry.subject).text)
-        self.rules = load_rules(settings.rules_path, reader.kinds)
         self.judge = Judge()
         self.files = HadoopFiles(spark)
         self.place = _place(name, settings)
+        rule_file = settings.rules_uri
+        self.book = RuleBook(rule_file_reader(self.files, rule_file), rule_file, lambda: reader.kinds, self.log)
         self.pinned = PinnedRules(self.files, f"{self.place}.rules")
+        self.rule_sets = RuleSets(spark, self.tables)
         self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, reader)
 
     def ingest(self) -> Job:
+        dead_letters = DeadLetterTopic(self.settings.kafka)
+
         def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
-            rules = self.pinned.of(batch, self.rules)
+            rules = self._rules_of(batch)
             balance = Balance(self.broker, rules.fingerprint, accepted)
-            IngestBatch(self.schemas, rules, self.tables, self.ledger, balance, self.on_step, self.judge)(
-                records, batch
+            story = IngestBatch(
+                self.schemas,
+                rules,
+                self.tables,
+                dead_letters,
+                self.ledger,
+                balance,
+                self.on_step,
+                self.log.refused,
+                self.judge,
             )
+            story(records, batch)
 
         return self._job(work, self.settings.ingest, (VALID, INVALID))
 
@@ -154,13 +270,24 @@ class _Wiring:
         store = Elastic(self.spark, self.settings.elasticsearch)
 
         def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
-            rules = self.pinned.of(batch, self.rules)
+            rules = self._rules_of(batch)
             balance = Balance(self.broker, rules.fingerprint, accepted)
             IndexBatch(self.schemas, rules, store, self.tables, self.ledger, balance, self.on_step, self.judge)(
                 records, batch
             )
 
         return self._job(work, self.settings.index, (ES_INVALID,))
+
+    @property
+    def rules(self) -> RuleSet:
+        """Those of a batch that begins now."""
+        return self.book.current()
+
+    def _rules_of(self, batch: Batch) -> RuleSet:
+        """Those of the batch's first try, or of now; from here on ``sdp.rule_sets`` knows them."""
+        rules = self.pinned.of(batch, self.rules)
+        self.rule_sets.keep(rules, batch)
+        return rules
 
     def _job(
         self,

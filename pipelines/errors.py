@@ -5,7 +5,9 @@
     SdpError
     ├── UsageError                 exit 2   the caller asked for something impossible
     │   ├── InvalidSetting
-    │   ├── InvalidRuleFile
+    │   ├── InvalidFile                     a rule file or recipe can't be used: path, line and reason
+    │   │   ├── InvalidRuleFile
+    │   │   └── InvalidRecipe
     │   ├── CheckpointLost                  the ledger knows more than the checkpoint; `--recover` is the way out
     │   ├── AlreadyRunning                  another copy of the job holds the lease
     │   └── ContractViolation               a record breaks schema or rules before it was ever sent
@@ -59,12 +61,20 @@ class InvalidSetting(UsageError):
     """A setting is missing, misspelt or of the wrong type."""
 
 
-class InvalidRuleFile(UsageError):
-    """A rule file can't be used: ``path:line: reason``."""
+class InvalidFile(UsageError):
+    """A file of ours can't be used: ``path:line: reason``."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:
         super().__init__(f"{path}:{line}: {reason}")
         self.path, self.line, self.reason = path, line, reason
+
+
+class InvalidRuleFile(InvalidFile):
+    """A rule file can't be used."""
+
+
+class InvalidRecipe(InvalidFile):
+    """A recipe for the replay of bad rows can't be used."""
 
 
 class CheckpointLost(UsageError):
@@ -144,6 +154,11 @@ class BrokerUnavailable(Unavailable):
 
 class RegistryUnavailable(Unavailable):
     """The schema registry does not answer. No record becomes invalid by it (law 4)."""
+
+    @classmethod
+    def without(cls, subject: str, url: str) -> RegistryUnavailable:
+        """A registry without the subject has lost its data, or is a new one."""
+        return cls("schema registry", url, f"it knows no schema of subject {subject}; run `sdp init` if it is new")
 
 
 class MetastoreUnavailable(Unavailable):

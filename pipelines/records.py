@@ -19,10 +19,27 @@ LOG_FIELDS = (
 )
 """The ten fields of an API6 log, in schema order (schemas/). ``timestamp`` is Unix time in milliseconds."""
 
+OWN_COLUMNS = frozenset(
+    {
+        *("kafka_topic", "kafka_partition", "kafka_offset", "kafka_timestamp", "key", "value", "headers", "raw"),
+        *("schema_id", "spare", "broken", "content_hash", "is_valid", "is_duplicate", "record_key", "explained"),
+        *("problem", "violations", "warnings", "event_time", "date", "hour", "batch_id", "ingested_at"),
+    }
+)
+"""Columns of the platform, in lower case: no field that a later schema adds can have such a name."""
+
 VALID = "api6_logs_valid"
 INVALID = "api6_logs_invalid"
 ES_INVALID = "api6_es_invalid"
 LEDGER = "ingest_ledger"
+RULE_SETS = "rule_sets"
+AUDIT = "badrow_audit"
+
+DUPLICATE = "duplicate_request_id"
+"""Code of the violation of a record whose ``request_id`` was stored before."""
+
+CONFLICT = 409
+"""What Elasticsearch answers to such a document."""
 
 COORDINATES = ("kafka_topic", "kafka_partition", "kafka_offset")
 """The identity of a record (law 1)."""
@@ -37,6 +54,25 @@ class Stage(StrEnum):
     RULE = "rule"
     DUPLICATE = "duplicate"
     ELASTICSEARCH = "elasticsearch"
+
+
+class RowStatus(StrEnum):
+    """State of an invalid row; only ``sdp badrows replay`` changes it."""
+
+    OPEN = "open"
+    REPLAYED = "replayed"
+    UNRECOVERABLE = "unrecoverable"
+
+
+class Outcome(StrEnum):
+    """What one try of a replay made of a row: ``outcome`` of the audit trail."""
+
+    REPLAYED = "replayed"
+    STILL_INVALID = "still_invalid"
+    DUPLICATE = "duplicate"
+    FAILED_STEP = "failed_step"
+    REJECTED = "rejected"
+    UNRECOVERABLE = "unrecoverable"
 
 
 class Severity(StrEnum):

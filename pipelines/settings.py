@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from pipelines.errors import InvalidSetting
+from pipelines.errors import InvalidSetting, UsageError
 
 ROOT = Path(os.environ.get("SDP_ROOT", Path(__file__).resolve().parents[1]))
 """Folder that holds ``conf/`` and ``schemas/``: the checkout, or the unpacked application archive on a cluster."""
@@ -75,9 +76,12 @@ class MetastoreSettings(Section):
 
 
 class RulesSettings(Section):
-    """The rule set that decides between valid and invalid; a relative path starts at the application root."""
+    """The rule set that decides between valid and invalid.
 
-    file: Path
+    ``file``: a path, which starts at the application root unless it is absolute, or a URI (``hdfs:///sdp/rules.yaml``).
+    """
+
+    file: str
 
 
 class JobSettings(Section):
@@ -163,8 +167,17 @@ class Settings(BaseSettings):
         return self.checkpoints or str(self.home_path / "checkpoints")
 
     @property
+    def rules_uri(self) -> str:
+        """Where the rule file is: a path of this machine, or a URI as it was given."""
+        file = str(self.rules.file)
+        return file if is_uri(file) else str(ROOT / file)
+
+    @property
     def rules_path(self) -> Path:
-        return self.rules.file if self.rules.file.is_absolute() else ROOT / self.rules.file
+        """The same for whoever reads files of this machine only. Raises UsageError for a URI."""
+        if is_uri(self.rules_uri):
+            raise UsageError(f"rules.file is {self.rules_uri}: this needs a path on this machine")
+        return Path(self.rules_uri)
 
     @property
     def stack_path(self) -> Path:
@@ -232,6 +245,11 @@ def load(env: str | None = None, overrides: Iterable[str] = (), **values: Any) -
         raise InvalidSetting("; ".join(problems)) from None
     except SettingsError as error:  # an environment variable that had to be JSON
         raise InvalidSetting(str(error)) from None
+
+
+def is_uri(place: str) -> bool:
+    """Whether a place says which file system it is on: ``hdfs://…``, ``file:/…``."""
+    return re.match(r"[a-z][a-z0-9+.-]+:/", place) is not None
 
 
 def _refuse_unknown_sections() -> None:

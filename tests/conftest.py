@@ -7,6 +7,7 @@ import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -14,7 +15,7 @@ from pyspark.sql import SparkSession
 from pytest_spark.config import SparkConfigBuilder
 
 from pipelines import settings as settings_module
-from pipelines.adapters.spark import conf
+from pipelines.adapters.spark import conf, workers_like_us
 from pipelines.settings import ROOT, Settings
 from stack import dist, lifecycle
 from tests.world import World
@@ -57,10 +58,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory, dist_folder: Path) -> Iter
 @pytest.fixture(scope="session")
 def spark(servers: Settings, request: pytest.FixtureRequest) -> SparkSession:
     """pytest-spark's session with our configuration."""
+    workers_like_us()
     options = SparkConfigBuilder().get()
     for key, value in conf(servers).items():
         options.set(key, value)
-    options.setMaster("local[2]").set("spark.driver.memory", "2g").set("spark.default.parallelism", "2")
+    options.setMaster("local[2]").set("spark.driver.memory", "3g").set("spark.default.parallelism", "2")
     options.set("spark.jars", ",".join(map(str, dist.jars(servers, "spark"))))
     session: SparkSession = request.getfixturevalue("spark_session")
     session.sparkContext.setLogLevel("ERROR")
@@ -68,7 +70,7 @@ def spark(servers: Settings, request: pytest.FixtureRequest) -> SparkSession:
 
 
 @pytest.fixture
-def world(servers: Settings, spark: SparkSession, tmp_path: Path) -> World:
+def world(servers: Settings, spark: SparkSession, tmp_path: Path) -> Iterator[World]:
     """Topics, schema, tables, indices and checkpoints that no other test sees."""
     name = f"t{uuid.uuid4().hex[:10]}"
     own = settings_module.load(
@@ -81,4 +83,6 @@ def world(servers: Settings, spark: SparkSession, tmp_path: Path) -> World:
         ingest={"retry_for_s": 60},
         index={"retry_for_s": 60},
     )
-    return World.create(own, spark)
+    yield World.create(own, spark)
+    jvm: Any = spark._jvm
+    jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()  # else the state of every test's tables stays in the heap

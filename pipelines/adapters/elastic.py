@@ -8,6 +8,7 @@ the cluster is in trouble.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.contracts.writer import Field
 from pipelines.errors import SinkUnavailable, UsageError
 from pipelines.ingest.documents import DAY, HIDDEN, ID, VERSION
 from pipelines.records import Batch
@@ -29,6 +31,18 @@ _DATA_ERRORS = {
     "illegal_argument_exception": 400,
 }
 """Error types that say something about the document; all others say something about the cluster (law 4)."""
+
+_TYPES = {
+    "int": "integer",
+    "long": "long",
+    "float": "float",
+    "double": "double",
+    "boolean": "boolean",
+    "bytes": "binary",
+    "string": "keyword",
+    "enum": "keyword",
+}
+"""Avro type of an added field → type in the mapping."""
 
 _REJECTS = "sdp-rejects"
 _STORED = {"type": "keyword", "index": False, "doc_values": False}
@@ -50,11 +64,24 @@ class Elastic:
         auth = (settings.username, password) if settings.username else None
         self._client = Elasticsearch(settings.url, basic_auth=auth, request_timeout=60, max_retries=0)
 
-    def prepare(self) -> None:
-        """Put the index templates; existing indices keep the mapping they have."""
+    def prepare(self, fields: Sequence[Field] = ()) -> None:
+        """Put the index templates for the fields of the schemas; existing indices get what was added.
+
+        A number that became wider is so in new indices only: a document that an older one can't take is rejected.
+        """
         mapping = json.loads((ROOT / "conf" / "elasticsearch" / "api6-logs-valid.json").read_text(encoding="utf-8"))
-        self._put_template(self._settings.index_prefix, self._settings.shards, mapping)
-        self._put_template(_REJECTS, 1, _REJECTS_MAPPING, priority=201)  # patterns may overlap, priorities may not
+        known = mapping["properties"]
+        added = {f.name: {"type": _TYPES[f.type]} for f in fields if f.name not in known}
+        grown = {f.name: {"type": "long"} for f in fields if f.type == "long" and f.name in known}
+        mapping["properties"] = known | added | grown
+        replicas = self._replicas()
+        self._put_template(self._settings.index_prefix, self._settings.shards, replicas, mapping)
+        self._put_template(
+            _REJECTS, 1, replicas, _REJECTS_MAPPING, priority=201
+        )  # patterns overlap, priorities may not
+        if added:
+            pattern = f"{self._settings.index_prefix}-*"
+            self._call(lambda: self._client.indices.put_mapping(index=pattern, properties=added, allow_no_indices=True))
 
     def write(self, docs: DataFrame, batch: Batch) -> None:
         """Send documents in bulks from every Spark task; refused ones are kept for ``rejects``."""
@@ -65,8 +92,10 @@ class Elastic:
         except Py4JJavaError as error:
             raise SinkUnavailable("Elasticsearch", self._settings.url, _reason(str(error.java_exception))) from error
 
-    def _put_template(self, name: str, shards: int, mapping: dict[str, Any], priority: int = 200) -> None:
-        index = {"number_of_shards": shards, "number_of_replicas": self._replicas()}
+    def _put_template(
+        self, name: str, shards: int, replicas: int, mapping: Mapping[str, Any], priority: int = 200
+    ) -> None:
+        index = {"number_of_shards": shards, "number_of_replicas": replicas}
         self._call(
             lambda: self._client.indices.put_index_template(
                 name=name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
@@ -58,6 +59,10 @@ class KafkaAdmin:
     def watermarks(self, topic: str) -> dict[int, tuple[int, int]]:
         """Partition → (earliest offset, offset of the next record)."""
         return self._retried(lambda: self._watermarks(topic))
+
+    def first_since(self, topic: str, at: datetime) -> dict[int, int]:
+        """Partition → first offset whose Kafka timestamp is not before ``at``; the next offset where there is none."""
+        return self._retried(lambda: self._first_since(topic, at))
 
     def partitions(self, topic: str) -> int:
         """Number of partitions of the topic."""
@@ -114,6 +119,12 @@ class KafkaAdmin:
         earliest = self._offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         latest = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         return {p: (earliest[p], latest[p]) for p in sorted(earliest)}
+
+    def _first_since(self, topic: str, at: datetime) -> dict[int, int]:
+        partitions = [TopicPartition(topic, p) for p in self._leaders(topic)]
+        ends = self._offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        found = self._offsets(partitions, OffsetSpec.for_timestamp(round(at.timestamp() * 1000)))
+        return {p: ends[p] if found[p] < 0 else found[p] for p in sorted(found)}
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
         futures = self._client.list_offsets(dict.fromkeys(partitions, spec), request_timeout=REQUEST_TIMEOUT_S)

@@ -20,7 +20,7 @@ _REQUEST_TIMEOUT_S = 10
 _CLIENT_RETRIES = 2
 _FIRST_RETRY_MS, _LONGEST_RETRY_MS = 200, 2_000
 
-_SUBJECT_UNKNOWN = 40401
+_SUBJECT_UNKNOWN, _VERSION_UNKNOWN = 40401, 40402
 _INCOMPATIBLE, _INVALID = 409, 422
 
 
@@ -54,7 +54,11 @@ class Registry:
             return self._client.register_schema(subject, Schema(avsc, "AVRO"))
 
     def snapshot(self, subject: str) -> dict[int, str]:
-        """Schema id → schema text for all versions of the subject, oldest first; empty when there is no such subject.
+        """Schema id → schema text for all versions of the subject, oldest first; empty when there is no such one."""
+        return dict(self.versions(subject).values())
+
+    def versions(self, subject: str) -> dict[int, tuple[int, str]]:
+        """Version → schema id and text, oldest first; empty when there is no such subject.
 
         Ids never change their schema, so only versions not seen before are fetched.
         """
@@ -67,12 +71,27 @@ class Registry:
                     assert found.schema_id is not None
                     assert found.schema.schema_str is not None
                     seen[version] = found.schema_id, found.schema.schema_str
-        return {seen[version][0]: seen[version][1] for version in versions}
+        return {version: seen[version] for version in versions}
 
     def compatibility(self, subject: str) -> str:
         """Compatibility level in force for the subject."""
         with self._answering(f"compatibility of {subject} refused"):
             return str(self._client.get_compatibility(subject))
+
+    def test_compatibility(self, subject: str, avsc: str) -> bool:
+        """Whether the registry would take a schema as the next version, by the level in force; changes nothing.
+
+        A subject without versions takes any schema; what the registry can't make sense of it does not take.
+        """
+        with self._answering(f"schema for {subject} refused"):
+            try:
+                return self._client.test_compatibility(subject, Schema(avsc, "AVRO"))
+            except SchemaRegistryError as error:
+                if error.error_code in (_SUBJECT_UNKNOWN, _VERSION_UNKNOWN):
+                    return True
+                if error.http_status_code in (_INCOMPATIBLE, _INVALID):
+                    return False
+                raise
 
     def _versions(self, subject: str) -> list[int]:
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -43,12 +45,22 @@ TUNING_CONF = {
     # away before the next batch comes, which then compiles them anew, by Janino and by the JVM.
     "spark.sql.codegen.cache.maxEntries": "2000",
     "spark.sql.inMemoryColumnarStorage.compressed": "false",
+    # Every drain is a query of its own, whose consumers and last fetched records nobody asks for again.
+    "spark.kafka.consumer.cache.timeout": "30s",
+    "spark.kafka.consumer.cache.evictorThreadRunInterval": "10s",
+    "spark.kafka.consumer.fetchedData.cache.timeout": "30s",
+    "spark.kafka.consumer.fetchedData.cache.evictorThreadRunInterval": "10s",
     "spark.sql.maxConcurrentOutputFileWriters": "24",
     "spark.sql.shuffle.partitions": "8",
     "spark.sql.streaming.metricsEnabled": "false",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.ui.showConsoleProgress": "false",
     "spark.ui.enabled": "false",
+    # Without a UI nobody looks at them, yet each of thousands of batches would leave its plans in the heap.
+    "spark.sql.ui.retainedExecutions": "20",
+    "spark.ui.retainedJobs": "50",
+    "spark.ui.retainedStages": "50",
+    "spark.ui.retainedTasks": "1000",
 }
 """What speed rests on; see docs/performance.md. ``spark.conf`` of the settings wins."""
 
@@ -61,6 +73,8 @@ def session(settings: Settings, app: str, jars: Callable[[], Sequence[Path]]) ->
     """
     builder = SparkSession.builder.appName(app)
     submitted = _submitted() if under_spark_submit() else {}
+    if submitted.get("spark.master", settings.spark.master).startswith("local"):
+        workers_like_us()
     for key, value in conf(settings).items():
         if key not in submitted:
             builder = builder.config(key, value)
@@ -69,6 +83,14 @@ def session(settings: Settings, app: str, jars: Callable[[], Sequence[Path]]) ->
         builder = builder.config("spark.jars", ",".join(map(str, jars())))
         builder = builder.config("spark.driver.extraJavaOptions", f"{_JAVA_OPTIONS} {_QUIET_LOGS}")
     return builder.getOrCreate()
+
+
+def workers_like_us() -> None:
+    """Python workers on this machine are what this process is; `PYSPARK_PYTHON` names another one.
+
+    Spark by itself takes the first `python3` of the path, which has none of our packages unless a venv is active.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
 
 
 def _submitted() -> dict[str, str]:

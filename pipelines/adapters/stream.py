@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
@@ -58,13 +59,26 @@ class KafkaBroker:
 
     def recount(self, ranges: Sequence[OffsetRange]) -> dict[int, int]:
         """Partition → records that a fresh read of the ranges gives."""
+        return {r["partition"]: r["count"] for r in self.read(ranges).groupBy("partition").count().collect()}
+
+    def between(self, topic: str, since: datetime, until: datetime) -> tuple[OffsetRange, ...]:
+        """Offsets of records whose Kafka timestamp lies between both times, without ``until`` itself.
+
+        Kafka looks for the first such offset, so where timestamps go back some older ones lie within.
+        """
+        first, next_one = self._admin.first_since(topic, since), self._admin.first_since(topic, until)
+        found = (OffsetRange(topic, p, offset, next_one[p]) for p, offset in first.items())
+        return tuple(r for r in found if len(r))
+
+    def read(self, ranges: Sequence[OffsetRange]) -> DataFrame:
+        """The records of some ranges of one topic, at least one, in the columns of Spark's Kafka source."""
         topic = ranges[0].topic
         reader = self._spark.read.format("kafka").options(**_source_options(self._kafka))
         reader = reader.option("failOnDataLoss", "false")
         reader = reader.option("assign", json.dumps({topic: [r.partition for r in ranges]}))
         reader = reader.option("startingOffsets", _starting(topic, {r.partition: r.from_offset for r in ranges}))
         reader = reader.option("endingOffsets", _starting(topic, {r.partition: r.until_offset for r in ranges}))
-        return {r["partition"]: r["count"] for r in reader.load().groupBy("partition").count().collect()}
+        return reader.load()
 
 
 def _source_options(kafka: KafkaSettings) -> dict[str, str]:

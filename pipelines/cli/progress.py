@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from rich.progress import (
     BarColumn,
@@ -20,12 +20,19 @@ from rich.progress import (
 
 from pipelines.cli.options import err
 
-if TYPE_CHECKING:
-    from pipelines.flows.produce import Progress as Sent
-
 LINE_EVERY_S = 5.0
 
-OnProgress = Callable[["Sent"], None]
+
+class Counted(Protocol):
+    """How far something is. ``failed`` ones are among those that are done, or beside them."""
+
+    @property
+    def acknowledged(self) -> int: ...
+    @property
+    def failed(self) -> int: ...
+
+
+OnProgress = Callable[[Counted], None]
 
 
 class Stage(Protocol):
@@ -39,17 +46,17 @@ class Stage(Protocol):
 
 
 @contextmanager
-def reporter(total: int) -> Iterator[OnProgress]:
-    """A function that shows how many of ``total`` records are acknowledged, on standard error."""
+def reporter(total: int, doing: str = "sent") -> Iterator[OnProgress]:
+    """A function that shows how many of ``total`` records are done, on standard error."""
     if err.is_terminal:
         with _bar() as bar:
-            task = bar.add_task("sent", total=total, pace=0.0)
+            task = bar.add_task(doing, total=total, pace=0.0)
             began = monotonic()
             yield lambda sent: bar.update(
                 task, completed=sent.acknowledged, pace=sent.acknowledged / max(monotonic() - began, 0.001)
             )
     else:
-        yield _Lines(total)
+        yield _Lines(total, doing)
 
 
 @contextmanager
@@ -134,15 +141,15 @@ class _LineStage:
 
 
 class _Lines:
-    def __init__(self, total: int) -> None:
-        self._total, self._clock = total, _Clock()
+    def __init__(self, total: int, doing: str) -> None:
+        self._total, self._doing, self._clock = total, doing, _Clock()
 
-    def __call__(self, sent: Sent) -> None:
+    def __call__(self, sent: Counted) -> None:
         if not self._clock.is_due():
             return
         pace = sent.acknowledged / self._clock.elapsed_s
         failed = f", {sent.failed:,} failed" if sent.failed else ""
-        _print(f"sent {sent.acknowledged:,} of {self._total:,} ({pace:,.0f}/s{failed})")
+        _print(f"{self._doing} {sent.acknowledged:,} of {self._total:,} ({pace:,.0f}/s{failed})")
 
 
 def _print(text: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import typer
@@ -11,9 +11,12 @@ from rich.table import Table
 from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
 from pipelines.errors import Unavailable
 from pipelines.flows.status import JobState, Status
+from pipelines.monitoring.logs import WARN_SHARE
 
 NUMBERS = ("first", "until", "lag", "valid", "invalid", "gaps", "lost", "held_valid", "held_invalid")
 HEADINGS = ("from", "until", "lag", "valid", "invalid", "gaps", "lost", "found valid", "found invalid")
+STATES = ("open", "replayed", "unrecoverable")
+SHOWN_REASONS = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +36,10 @@ def status(env: Env = None, overrides: Set = None, as_json: Json = False) -> Non
     with err.status("reading ledger, tables and indices …"):
         found = bootstrap.status(load(env, overrides))
         jobs, away = job_states(found)
-    print_json(as_data(jobs, away)) if as_json else show(jobs, away)
+        refused = refusals(jobs[0], found.reasons())
+    print_json(as_data(jobs, away) | {"refused": asdict(refused)}) if as_json else show(jobs, away)
+    if not as_json:
+        show_refused(refused)
     if any(job.problems for job in jobs):
         raise typer.Exit(1)
     if away:
@@ -47,6 +53,35 @@ def job_states(found: Status) -> tuple[list[JobState], Unavailable | None]:
         return [ingest, found.index()], None
     except Unavailable as error:
         return [ingest], error
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Which share of the records that ``ingest`` has read is invalid, and rows by reason, most frequent first."""
+
+    rows: int
+    share: float
+    reasons: dict[str, int]
+
+
+def refusals(ingest: JobState, reasons: dict[str, int]) -> Refused:
+    """Over everything that the ledger knows. A row with several violations counts for each of them."""
+    invalid = ingest.total("invalid")
+    judged = ingest.total("valid") + invalid
+    return Refused(invalid, invalid / judged if judged else 0.0, reasons)
+
+
+def show_refused(refused: Refused) -> None:
+    """One line; a warning where more is refused than should be."""
+    if not refused.rows:
+        return
+    top = ", ".join(f"{code} {rows:,}" for code, rows in list(refused.reasons.items())[:SHOWN_REASONS])
+    line = f"refused: {refused.rows:,} records, {refused.share:.2%} of those read; {top}"
+    style = None
+    if refused.share > WARN_SHARE:
+        style = "yellow"
+        line = f"WARNING, more than {WARN_SHARE:.0%} is refused. {line}. `sdp badrows list` shows where and when"
+    out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def show(jobs: list[JobState], away: Unavailable | None = None) -> None:
@@ -66,7 +101,7 @@ def as_data(jobs: list[JobState], away: Unavailable | None = None) -> dict[str, 
                 "last_batch": job.last_batch,
                 "last_committed_at": job.last_committed_at,
                 "lag": job.total("lag"),
-                **{name: job.total(name) for name in NUMBERS[3:]},
+                **{name: job.total(name) for name in (*NUMBERS[3:], *STATES)},
                 "adds_up": not job.problems,
                 "problems": job.problems,
                 "partitions": [{**asdict(p), "lag": p.lag} for p in job.partitions],
@@ -106,3 +141,6 @@ def _print_verdict(job: JobState) -> None:
         style="bold green",
         soft_wrap=True,
     )
+    if job.total("open") != job.total("held_invalid"):
+        states = ", ".join(f"{job.total(name):,} {name}" for name in STATES)
+        out.print(f"{job.job}: invalid rows by state: {states}; a replayed one is a valid row as well", soft_wrap=True)

@@ -25,7 +25,20 @@ from pipelines.contracts.avro_walk import DecodeProblem
 from pipelines.errors import ContractViolation, UsageError
 from pipelines.records import Severity, Violation
 
-__all__ = ["DecodeProblem", "Schema", "decode", "encode", "load", "parse", "versions"]
+__all__ = [
+    "DecodeProblem",
+    "Schema",
+    "decode",
+    "encode",
+    "encoded_size",
+    "load",
+    "parse",
+    "parse_once",
+    "versions",
+]
+
+_NOT_A_SCHEMA = (ValueError, KeyError, TypeError, AttributeError, SchemaParseException, fastavro.schema.UnknownType)
+"""What fastavro raises for one thing or another that is no schema; of JSON without its parts it asks no questions."""
 
 SCHEMA_MISMATCH = "schema_mismatch"
 """Code of a violation found while encoding: the record does not fit its schema."""
@@ -43,8 +56,14 @@ def parse(text: str) -> Schema:
     """Parse schema text. Raises UsageError when it is not an Avro schema."""
     try:
         return Schema(text, fastavro.parse_schema(json.loads(text)))
-    except (ValueError, SchemaParseException, fastavro.schema.UnknownType) as error:
-        raise UsageError(f"not an Avro schema: {error}") from None
+    except _NOT_A_SCHEMA as error:
+        raise UsageError(f"not an Avro schema: {_named(error)}") from None
+
+
+@cache
+def parse_once(text: str) -> Schema:
+    """``parse``, remembered for as long as the process lives."""
+    return parse(text)
 
 
 def versions(subject: str) -> list[int]:
@@ -84,6 +103,15 @@ def encode(schema: Schema, record: Mapping[str, Any]) -> bytes:
     return out.getvalue()
 
 
+def encoded_size(avro_type: str, default: Any) -> int:
+    """Bytes of a field's default, as it stands in the JSON of a schema, in Avro. An enum has one."""
+    if avro_type == "enum":
+        return 1
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, avro_type, default.encode("latin-1") if avro_type == "bytes" else default)
+    return len(out.getvalue())
+
+
 def decode(writer: Schema, body: bytes, reader: Schema | None = None) -> dict[str, Any] | Violation:
     """Read exactly one record, or say why that is impossible (a DecodeProblem with field and byte).
 
@@ -103,3 +131,7 @@ def decode(writer: Schema, body: bytes, reader: Schema | None = None) -> dict[st
 
 def _mismatch(message: str) -> Violation:
     return Violation(SCHEMA_MISMATCH, None, message, Severity.CRITICAL)
+
+
+def _named(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -1,12 +1,14 @@
 """Strict walk over one Avro body: finds the first byte that breaks the encoding, and the field it belongs to.
 
-Limits are those of the Java reader, which Spark uses: an int has at most 5 bytes, a long 10, a length is never negative
-nor larger than what is left. Nothing is allocated by a length that the body merely claims.
+An int has at most 5 bytes, a long 10, as in the Java reader, which Spark uses; a length is never negative nor more than
+what is left. Bits beyond the type in the last byte of a number are an error here; Java drops them without a word.
+Nothing is allocated by a length that the body merely claims.
 Source: avro.apache.org, specification 1.11, "Binary encoding".
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -33,18 +35,46 @@ _INT_BYTES, _LONG_BYTES = 5, 10
 _FIXED_WIDTH = {"float": 4, "double": 8, "boolean": 1}
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Bytes ``[start, end)`` of the body belong to a top-level field; of the last one, if it is broken, those read."""
+
+    field: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """The top-level fields as far as the body can be read, and what stopped the walk, if anything did."""
+
+    spans: tuple[Span, ...]
+    problem: Violation | None
+
+    @property
+    def end(self) -> int:
+        """Where the last field ends: bytes behind it belong to none."""
+        return self.spans[-1].end if self.spans else 0
+
+
 def find_problem(schema: Any, body: bytes) -> Violation | None:
     """The first problem of ``body`` under a parsed fastavro ``schema``, or None when it is exactly one value."""
-    walk = _Walk(body)
+    return walk(schema, body).problem
+
+
+def walk(schema: Any, body: bytes) -> Walked:
+    """Which bytes belong to which field of a parsed fastavro ``schema``, up to the first problem."""
+    steps = _Walk(body)
     try:
-        walk.value(schema, 0)
+        steps.value(schema, 0)
     except _Broken as broken:
-        return Violation(broken.code, walk.field, f"{walk.where()}{broken.message}", Severity.CRITICAL)
-    left = len(body) - walk.at
-    if left:
-        message = f"{left} bytes are left after the record, which ends at byte {walk.at}"
-        return Violation(DecodeProblem.TRAILING_BYTES, None, message, Severity.CRITICAL)
-    return None
+        problem = Violation(broken.code, steps.field, f"{steps.where()}{broken.message}", Severity.CRITICAL)
+        at_fault = [] if steps.field is None else [Span(steps.field, steps.begin, steps.at)]
+        return Walked((*steps.spans, *at_fault), problem)
+    left = len(body) - steps.at
+    message = f"{left} bytes are left after the record, which ends at byte {steps.at}"
+    trailing = Violation(DecodeProblem.TRAILING_BYTES, None, message, Severity.CRITICAL)
+    return Walked(tuple(steps.spans), trailing if left else None)
 
 
 class _Broken(Exception):
@@ -57,7 +87,8 @@ class _Walk:
     """A position in the body and the top-level field it is in."""
 
     def __init__(self, body: bytes) -> None:
-        self.body, self.at, self.start = body, 0, 0
+        self.body, self.at, self.start, self.begin = body, 0, 0, 0
+        self.spans: list[Span] = []
         self.field: str | None = None
         self.named: dict[str, Any] = {}
 
@@ -106,8 +137,10 @@ class _Walk:
     def record(self, schema: Any, depth: int) -> None:
         for field in schema["fields"]:
             if depth == 0:
-                self.field = field["name"]
+                self.field, self.begin = field["name"], self.at
             self.value(field["type"], depth + 1)
+            if depth == 0:
+                self.spans.append(Span(field["name"], self.begin, self.at))
 
     def blocks(self, schema: Any, depth: int) -> None:
         while count := self.varint(_LONG_BYTES):

@@ -2,90 +2,89 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
-from pydantic import ValidationError
-
-from pipelines.contracts.rules import CHECK_TYPES, RuleSet
+from pipelines.contracts import yaml_file
+from pipelines.contracts.rules import CHECK_TYPES, NUMBER, ORDERING, TEXT, Compare, Rule, RuleSet, When
 from pipelines.errors import InvalidRuleFile
+
+Key = str | int
+"""A step into the file: name in a mapping or position in a list."""
 
 
 def load_rules(path: Path, fields: Mapping[str, str]) -> RuleSet:
-    """Parse ``path`` against the subject's fields (name → ``text`` or ``number``).
+    """Parse the file ``path``; see parse_rules."""
+    return parse_rules(read_rules(path), str(path), fields)
 
-    Raises InvalidRuleFile for bad YAML, unknown keys or checks, unknown fields, checks on the wrong type of field,
+
+def read_rules(path: Path) -> str:
+    """The text of a rule file. Raises InvalidRuleFile."""
+    return yaml_file.text_of(path, InvalidRuleFile)
+
+
+def parse_rules(text: str, name: str, fields: Mapping[str, str]) -> RuleSet:
+    """Parse ``text``, called ``name`` in messages, against the subject's fields (name → ``text`` or ``number``).
+
+    Raises InvalidRuleFile for bad YAML, unknown keys or checks, unknown fields, checks on the wrong kind of field,
     duplicate ids and keys, and the first of several mistakes.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        content = yaml.safe_load(text)
-    except OSError as error:
-        raise InvalidRuleFile(str(path), 1, error.strerror or str(error)) from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
-        mark = getattr(error, "problem_mark", None)
-        raise InvalidRuleFile(str(path), mark.line + 1 if mark else 1, f"not YAML: {error}") from None
-    try:
-        rules = RuleSet.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = first["loc"]
-        names = ".".join(map(str, where[:2] + where[3:]))  # the third part is the tag of the union of checks
-        raise InvalidRuleFile(str(path), _line(node, where), f"{names or 'file'}: {first['msg']}") from None
-    _refuse_repeated_keys(node, path)
-    _check_fields(rules, fields, path, node)
+    file = yaml_file.compose(text, name, InvalidRuleFile)
+    rules = file.parse(RuleSet, tag_at=2)  # the third part is the tag of the union of checks
+    for where, reason in _mistakes(rules, fields):
+        raise file.refused(where, reason)
     return rules
 
 
-def _refuse_repeated_keys(node: Any, path: Path) -> None:
-    """YAML would silently take the last one."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if key.value in seen:
-                raise InvalidRuleFile(str(path), key.start_mark.line + 1, f"key {key.value!r} is there twice")
-            seen.add(key.value)
-            _refuse_repeated_keys(value, path)
-    elif isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            _refuse_repeated_keys(item, path)
-
-
-def _check_fields(rules: RuleSet, fields: Mapping[str, str], path: Path, node: Any) -> None:
+def _mistakes(rules: RuleSet, fields: Mapping[str, str]) -> Iterator[tuple[tuple[Key, ...], str]]:
+    """What the fields have against the rules: (place in the file, reason)."""
     seen: set[str] = set()
     for position, rule in enumerate(rules.rules):
-
-        def refuse(key: str, reason: str, position: int = position) -> InvalidRuleFile:
-            return InvalidRuleFile(str(path), _line(node, ("rules", position, key)), reason)
-
+        place = ("rules", position)
         if rule.id in seen:
-            raise refuse("id", f"duplicate rule id {rule.id!r}")
+            yield (*place, "id"), f"duplicate rule id {rule.id!r}"
         seen.add(rule.id)
-        if rule.field not in fields:
-            raise refuse("field", f"{rule.id}: unknown field {rule.field!r}; there are {', '.join(fields)}")
-        if fields[rule.field] not in CHECK_TYPES[rule.check]:
-            raise refuse(
-                "check", f"{rule.id}: {rule.check} can't be put on the {fields[rule.field]} field {rule.field!r}"
-            )
+        for key, reason in _mistakes_of(rule, fields):
+            yield (*place, *key), f"{rule.id}: {reason}"
     for field in rules.personal:
         if field not in fields:
-            raise InvalidRuleFile(str(path), _line(node, ("personal",)), f"unknown personal field {field!r}")
+            yield ("personal",), f"unknown personal field {field!r}"
 
 
-def _line(node: Any, where: tuple[Any, ...]) -> int:
-    """Line of the deepest part of ``where`` that the file really holds."""
-    line: int = node.start_mark.line if node is not None else 0
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            found = [(k, v) for k, v in node.value if k.value == part]
-            if not found:
-                continue  # a tag of the union of checks, not a key of the file
-            key, node = found[0]
-            line = key.start_mark.line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-    return line + 1
+def _mistakes_of(rule: Rule, fields: Mapping[str, str]) -> Iterator[tuple[tuple[Key, ...], str]]:
+    if rule.field not in fields:
+        yield ("field",), _unknown(rule.field, fields)
+        return
+    kind = fields[rule.field]
+    if kind not in CHECK_TYPES[rule.check]:
+        yield ("check",), f"{rule.check} can't be put on the {kind} field {rule.field!r}"
+    if isinstance(rule, Compare):
+        yield from _mistakes_of_other(rule, kind, fields)
+    if rule.when is not None:
+        yield from _mistakes_of_when(rule.when, fields)
+
+
+def _mistakes_of_other(rule: Compare, kind: str, fields: Mapping[str, str]) -> Iterator[tuple[tuple[Key, ...], str]]:
+    if rule.other not in fields:
+        yield ("other",), _unknown(rule.other, fields)
+    elif fields[rule.other] != kind:
+        yield (
+            ("other",),
+            f"the {kind} field {rule.field!r} can't be compared with the {fields[rule.other]} field {rule.other!r}",
+        )
+    elif kind == TEXT and rule.op in ORDERING:
+        yield ("op",), f"texts have no order: {rule.op} can't be put on the text field {rule.field!r}, only = and !="
+
+
+def _mistakes_of_when(when: When, fields: Mapping[str, str]) -> Iterator[tuple[tuple[Key, ...], str]]:
+    if when.field not in fields:
+        yield ("when", "field"), _unknown(when.field, fields)
+        return
+    parts = {"min": (when.min, NUMBER), "max": (when.max, NUMBER), "one_of": (when.one_of, TEXT)}
+    for name, (part, kind) in parts.items():
+        if part is not None and fields[when.field] != kind:
+            yield ("when", name), f"when: {name} can't be put on the {fields[when.field]} field {when.field!r}"
+
+
+def _unknown(field: str, fields: Mapping[str, str]) -> str:
+    return f"unknown field {field!r}; there are {', '.join(fields)}"

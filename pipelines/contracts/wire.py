@@ -19,13 +19,15 @@ _HEADER = struct.Struct(">BI")
 
 
 class WireProblem(StrEnum):
-    """Why a value has no readable header; the violation's code, as in the stream. At most one applies to a value."""
+    """Why the header of a value leads to no schema; the violation's code, as in the stream. At most one applies."""
 
     NULL_VALUE = "null_value"
     EMPTY_VALUE = "empty_value"
     JSON_INSTEAD_OF_AVRO = "json_instead_of_avro"
     WRONG_MAGIC_BYTE = "wrong_magic_byte"
     SHORT_HEADER = "short_header"
+    UNKNOWN_SCHEMA_ID = "unknown_schema_id"
+    """Found by those who know the subject's schemas, not by ``parse``."""
 
 
 @dataclass(frozen=True, slots=True)

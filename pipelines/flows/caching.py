@@ -13,3 +13,12 @@ def keep(frame: DataFrame, until: ExitStack) -> DataFrame:
     kept = frame.persist(StorageLevel.MEMORY_AND_DISK_DESER)
     until.callback(kept.unpersist)
     return kept
+
+
+def settle(frame: DataFrame) -> DataFrame:
+    """Compute ``frame`` now, and forget how: for what is joined with itself again and again.
+
+    A plan that holds itself several times takes minutes to analyse, however few the rows. Spark frees the memory once
+    nothing refers to the result.
+    """
+    return frame.localCheckpoint()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 
 from pyspark.sql import DataFrame
 
@@ -13,22 +12,13 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.errors import NotConserved
 from pipelines.flows.balance import Balance
 from pipelines.flows.caching import keep
-from pipelines.flows.ports import LedgerStore, SchemaSource, Steps, TableStore
+from pipelines.flows.ports import DocumentStore, LedgerStore, SchemaSource, Steps, TableStore
 from pipelines.ingest.account import move_to_invalid, per_partition, tally
 from pipelines.ingest.documents import documents, refused_by_rules, rejected
 from pipelines.ingest.duplicates import losers, suspects
 from pipelines.ingest.judge import Judge
 from pipelines.ingest.route import Routed, Stamp, route
 from pipelines.records import ES_INVALID, Batch, LedgerEntry
-
-
-class DocumentStore(Protocol):
-    """Elasticsearch."""
-
-    def prepare(self) -> None: ...
-    def write(self, docs: DataFrame, batch: Batch) -> None: ...
-    def rejects(self, batch: Batch) -> DataFrame | None: ...
-    def forget(self, batch: Batch) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -53,9 +43,9 @@ class IndexBatch:
             self.on_step("judged", batch)
             hashes = keep(suspects(judged, None), cache)
             duplicates = keep(losers(judged, None, hashes), cache) if hashes.count() else None
-            routed = route(judged, duplicates, stamp)
-            self.store.prepare()
-            self.store.write(documents(routed.valid), batch)
+            routed = route(judged, duplicates, stamp, explained=counted.undecodable > 0)
+            self.store.prepare(stamp.schemas.reader.fields)
+            self.store.write(documents(routed.valid, stamp.schemas.added), batch)
             self.on_step("documents_written", batch)
             rejects = self.store.rejects(batch)
             counts = move_to_invalid(counted.counts, per_partition(duplicates), per_partition(rejects))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,25 +14,37 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.errors import NotConserved
 from pipelines.flows.balance import Balance
 from pipelines.flows.caching import keep
-from pipelines.flows.ports import LedgerStore, SchemaSource, Steps, TableStore
-from pipelines.ingest.account import Tally, move_to_invalid, per_partition, tally
+from pipelines.flows.ports import LedgerStore, Refusals, SchemaSource, Steps, TableStore
+from pipelines.ingest.account import Tally, by_reason, move_to_invalid, per_partition, tally
 from pipelines.ingest.coordinates import inside
+from pipelines.ingest.dead_letters import dead_letters
 from pipelines.ingest.duplicates import losers, suspects
 from pipelines.ingest.judge import Judge
 from pipelines.ingest.route import Stamp, route
 from pipelines.records import INVALID, VALID, Batch, LedgerEntry
 
 
+class DeadLetters(Protocol):
+    """The dead letter topic."""
+
+    def send(self, messages: DataFrame) -> None: ...
+
+
 @dataclass(frozen=True)
 class IngestBatch:
-    """Takes one micro-batch to the tables. Safe to repeat after a kill at any point (law 3)."""
+    """Takes one micro-batch to the tables. Safe to repeat after a kill at any point (law 3).
+
+    ``on_refused`` hears how many rows of a batch were refused by reason.
+    """
 
     schemas: SchemaSource
     rules: RuleSet
     tables: TableStore
+    dead_letters: DeadLetters
     ledger: LedgerStore
     balance: Balance
     on_step: Steps
+    on_refused: Refusals
     judge: Judge = field(default_factory=Judge)
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
@@ -45,14 +58,23 @@ class IngestBatch:
             counts = move_to_invalid(counted.counts, per_partition(duplicates))
             entries = self.balance.entries(batch, counts)
             self.on_step("balanced", batch)
-            routed = route(judged, duplicates, stamp)
+            self.tables.evolve(VALID, stamp.schemas.reader.fields)
+            routed = route(judged, duplicates, stamp, explained=counted.undecodable > 0)
             if sum(e.invalid for e in entries):
-                self.tables.append(INVALID, routed.invalid, batch)
+                self._refuse(keep(routed.invalid, cache), counted, batch)
             self.on_step("invalid_written", batch)
             if sum(e.valid for e in entries):
                 self.tables.append(VALID, routed.valid, batch)
             self.on_step("valid_written", batch)
         self._confirm(batch, entries)
+
+    def _refuse(self, invalid: DataFrame, counted: Tally, batch: Batch) -> None:
+        """Keep every invalid row in the table, send on what can't be decoded, and tell how many there are of each."""
+        self.tables.append(INVALID, invalid, batch)
+        if counted.undecodable:
+            self.on_step("invalid_appended", batch)
+            self.dead_letters.send(dead_letters(invalid))
+        self.on_refused(batch, by_reason(invalid))
 
     def _duplicates(self, judged: DataFrame, counted: Tally, batch: Batch, cache: ExitStack) -> DataFrame | None:
         """Coordinates of the duplicates, or None when, as nearly always in clean traffic, there are none."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from pyspark.sql import DataFrame
 
-from pipelines.contracts.writer import SchemaSet
+from pipelines.badrows.plan import Plan
+from pipelines.contracts.writer import Field, SchemaSet
 from pipelines.records import Batch, LedgerEntry, OffsetRange
+
+Refusals = Callable[[Batch, Mapping[str, int]], None]
+"""Told how many rows of a batch were refused: code of the first violation → rows."""
 
 
 class SchemaSource(Protocol):
@@ -36,11 +40,19 @@ class TableStore(Protocol):
     """The Delta tables."""
 
     def create_missing(self) -> None: ...
+    def evolve(self, table: str, fields: Sequence[Field]) -> None: ...
     def read(self, table: str) -> DataFrame: ...
     def append(self, table: str, frame: DataFrame, batch: Batch) -> None: ...
     def committed(self, table: str, batch: Batch) -> int: ...
     def holds(self, table: str, topic: str) -> bool: ...
     def delete_from(self, table: str, starts: dict[int, int], topic: str) -> None: ...
+
+
+class RepairStore(TableStore, Protocol):
+    """The Delta tables, as a replay changes them. An update is made once per (query, table, batch)."""
+
+    def insert_missing(self, table: str, rows: DataFrame) -> None: ...
+    def update(self, table: str, changes: DataFrame, columns: Sequence[str], batch: Batch) -> None: ...
 
 
 class LedgerStore(Protocol):
@@ -63,10 +75,27 @@ class Broker(Protocol):
         """Partition → records that a second, independent read of the ranges gives."""
 
 
+class ReplayLog(Protocol):
+    """Where a replay stands, so that what was begun can be finished."""
+
+    def read(self) -> Plan | None: ...
+    def write(self, plan: Plan) -> None: ...
+    def remove(self) -> None: ...
+
+
 class LeaseHolder(Protocol):
     """Keeps a second copy of the job out, and brings a request to stop from wherever it was made."""
 
     def held(self, on_stop: Callable[[], None]) -> AbstractContextManager[None]: ...
+
+
+class DocumentStore(Protocol):
+    """Elasticsearch."""
+
+    def prepare(self, fields: Sequence[Field]) -> None: ...
+    def write(self, docs: DataFrame, batch: Batch) -> None: ...
+    def rejects(self, batch: Batch) -> DataFrame | None: ...
+    def forget(self, batch: Batch) -> None: ...
 
 
 class Steps(Protocol):

@@ -11,12 +11,15 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.flows.ports import TableStore
-from pipelines.records import ES_INVALID, INVALID, LEDGER, VALID
+from pipelines.records import ES_INVALID, INVALID, LEDGER, VALID, RowStatus
 
 
 @dataclass(frozen=True, slots=True)
 class PartitionState:
-    """One job on one partition. ``held_valid``/``held_invalid``: what tables or indices really hold."""
+    """One job on one partition. ``held_valid``/``held_invalid``: what tables or indices really hold.
+
+    A replayed row is held twice: as valid, and as the invalid row it was. ``unrecoverable`` rows are invalid ones.
+    """
 
     partition: int
     kafka_from: int
@@ -29,6 +32,13 @@ class PartitionState:
     lost: int
     held_valid: int
     held_invalid: int
+    replayed: int = 0
+    unrecoverable: int = 0
+
+    @property
+    def open(self) -> int:
+        """Invalid rows that wait for somebody."""
+        return self.held_invalid - self.replayed - self.unrecoverable
 
     @property
     def lag(self) -> int:
@@ -38,9 +48,10 @@ class PartitionState:
     def problems(self) -> list[str]:
         """Why this partition does not add up; empty when it does."""
         read, explained = self.until - self.first, self.valid + self.invalid + self.gaps + self.lost
+        valid = f"{self.valid} valid" + (f" and {self.replayed} were replayed" if self.replayed else "")
         checks = [
             (read == explained, f"{read} offsets read, {explained} explained"),
-            (self.valid == self.held_valid, f"ledger says {self.valid} valid, found {self.held_valid}"),
+            (self.valid + self.replayed == self.held_valid, f"ledger says {valid}, found {self.held_valid}"),
             (self.invalid == self.held_invalid, f"ledger says {self.invalid} invalid, found {self.held_invalid}"),
         ]
         return [f"partition {self.partition}: {text}" for is_fine, text in checks if not is_fine]
@@ -82,11 +93,11 @@ class Status:
 
     def ingest(self) -> JobState:
         """Kafka to Delta."""
-        return self._state("ingest", self._count(VALID), self._count(INVALID))
+        return self._state("ingest", self._count(VALID), INVALID)
 
     def index(self) -> JobState:
         """Kafka to Elasticsearch. Raises SinkUnavailable."""
-        return self._state("index", self.documents.per_partition(self.topic), self._count(ES_INVALID))
+        return self._state("index", self.documents.per_partition(self.topic), ES_INVALID)
 
     def reasons(self) -> dict[str, int]:
         """Violation code → invalid rows that carry it, most frequent first."""
@@ -104,7 +115,8 @@ class Status:
         )
         return shown.dropDuplicates(["code"]).orderBy("code").limit(at_most * per_code)
 
-    def _state(self, job: str, held_valid: Mapping[int, int], held_invalid: Mapping[int, int]) -> JobState:
+    def _state(self, job: str, held_valid: Mapping[int, int], invalid: str) -> JobState:
+        bad = self._by_status(invalid)
         ledger = self.tables.read(LEDGER).where((F.col("query") == job) & (F.col("topic") == self.topic))
         sums = [F.sum(c).alias(c) for c in ("valid", "invalid", "gaps", "lost")]
         bounds = [F.min("from_offset").alias("first"), F.max("until_offset").alias("until")]
@@ -114,9 +126,18 @@ class Status:
         partitions = []
         for p, (earliest, latest) in sorted(self.watermarks().items()):
             untouched = {"first": earliest, "until": earliest, "valid": 0, "invalid": 0, "gaps": 0, "lost": 0}
-            held = {"held_valid": held_valid.get(p, 0), "held_invalid": held_invalid.get(p, 0)}
+            of_status = bad.get(p, {})
+            held = {"held_valid": held_valid.get(p, 0), "held_invalid": sum(of_status.values())}
+            held |= {s.value: of_status.get(s, 0) for s in (RowStatus.REPLAYED, RowStatus.UNRECOVERABLE)}
             partitions.append(PartitionState(p, earliest, latest, **rows.get(p, untouched), **held))
         return JobState(job, last[0] if last else None, last[1] if last else None, tuple(partitions))
+
+    def _by_status(self, table: str) -> dict[int, dict[str, int]]:
+        rows = self.tables.read(table).where(F.col("kafka_topic") == self.topic)
+        found: dict[int, dict[str, int]] = {}
+        for r in rows.groupBy("kafka_partition", "status").count().collect():
+            found.setdefault(r["kafka_partition"], {})[r["status"]] = r["count"]
+        return found
 
     def _count(self, table: str) -> dict[int, int]:
         rows = self.tables.read(table).where(F.col("kafka_topic") == self.topic)

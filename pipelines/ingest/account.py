@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
+from pipelines.ingest.validate import is_undecodable
 from pipelines.records import OffsetRange, PartitionCount
 
 HOUR_MS = 3_600_000
@@ -16,21 +17,25 @@ HOUR_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """One pass over a judged batch: rows per partition, and the event hours (date, hour) its valid rows touch."""
+    """One pass over a judged batch: rows per partition, and the event hours (date, hour) its valid rows touch.
+
+    ``undecodable``: rows that are not exactly one record.
+    """
 
     counts: tuple[PartitionCount, ...]
     hours: tuple[tuple[str, int], ...]
+    undecodable: int = 0
 
 
 def tally(judged: DataFrame) -> Tally:
     """Count a judged batch. Collects one row per partition and hour, which the rules' time window bounds."""
     event_hour = F.col("timestamp") - F.pmod(F.col("timestamp"), F.lit(HOUR_MS))
     by = judged.groupBy("kafka_partition", "is_valid", F.when(F.col("is_valid"), event_hour).alias("hour_ms"))
-    rows = by.count().collect()
+    rows = by.agg(F.count("*").alias("count"), F.count_if(is_undecodable()).alias("undecodable")).collect()
     hours = sorted({r["hour_ms"] for r in rows if r["hour_ms"] is not None})
     partitions = sorted({r["kafka_partition"] for r in rows})
     counts = tuple(PartitionCount(p, _sum(rows, p, True), _sum(rows, p, False)) for p in partitions)
-    return Tally(counts, tuple(map(_date_and_hour, hours)))
+    return Tally(counts, tuple(map(_date_and_hour, hours)), sum(r["undecodable"] for r in rows))
 
 
 def _date_and_hour(hour_ms: int) -> tuple[str, int]:
@@ -43,6 +48,12 @@ def per_partition(rows: DataFrame | None) -> dict[int, int]:
     if rows is None:
         return {}
     return {r["kafka_partition"]: r["count"] for r in rows.groupBy("kafka_partition").count().collect()}
+
+
+def by_reason(invalid: DataFrame) -> dict[str, int]:
+    """Code of the first violation → rows of ``route(…).invalid``. Collects one row per code, of which there are few."""
+    code = F.element_at("violations", 1)["code"].alias("code")
+    return {r["code"]: r["count"] for r in invalid.groupBy(code).count().collect()}
 
 
 def move_to_invalid(counts: Iterable[PartitionCount], *moved: Mapping[int, int]) -> tuple[PartitionCount, ...]:

@@ -13,18 +13,18 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.avro.functions import from_avro
 
-from pipelines.contracts.writer import Field, LogSchema, SchemaSet
+from pipelines.contracts.avro import DecodeProblem, encoded_size
+from pipelines.contracts.wire import HEADER_LENGTH, MAGIC, WireProblem
+from pipelines.contracts.writer import Field, SchemaSet, Writer
+from pipelines.records import Stage
 
-HEADER_BYTES = 5
-MAGIC = 0
-_PADDING_BYTES = 4096
+_HEADER = f"substring(value, 1, {HEADER_LENGTH})"
+_IS_JSON = "the value is plain JSON; expected magic byte 00, schema id, Avro"
 _SIZED = {"string", "bytes"}
-_VARINT_BITS = {"int": 32, "long": 64}
-_FIXED_BYTES = {"float": 4, "double": 8, "boolean": 1, "enum": 1}  # an enum of at most 64 symbols
+_VARINT = {"int", "long"}
+_FIXED_BYTES = {"float": 4, "double": 8, "boolean": 1, "enum": 1}  # MAX_SYMBOLS keeps an enum at one
 _LIMITS = [1 << (7 * length - 1) for length in range(1, 10)]
 """A zigzag varint of k bytes holds magnitudes below the k-th limit."""
-
-_SPARK_TYPES = {"int": "int", "long": "bigint", "float": "float", "double": "double", "boolean": "boolean"}
 
 
 def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
@@ -36,154 +36,174 @@ def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
     """
     # A column that others use more than once gets a projection of its own: within one, Spark would compute it anew for
     # each use, and the generated code would grow past what the JVM compiles.
-    written = [_when_written_by(i, _avro(F.col("value"), w)).alias(_written(i)) for i, w in schemas.writers.items()]
-    measures = [_measure(i, f) for i, w in schemas.writers.items() for f in w.fields]
-    spare = _per_writer(schemas, lambda i, w: _body_bytes() - _encoded_bytes(i, w)).alias("spare")
-    fields = [_resolved(field, schemas).alias(field.name) for field in schemas.reader.fields]
+    body = F.substring("value", HEADER_LENGTH + 1, 2**31 - 1).alias("_body")
+    writer = _position(schemas).alias("_writer")
+    written = _written(schemas).alias("_written")
+    fields = [F.col("_written")[f.name].alias(f.name) for f in schemas.reader.fields]
+    kinds = [(f, _kinds(f, schemas)) for f in schemas.reader.fields]
+    measures = [_measure(f, kind) for f, each in kinds for kind in each]
+    encoded = reduce(Column.__add__, (_field_bytes(f, each, schemas) for f, each in kinds))
+    encoded = encoded + _of_writer([_fixed_part(w, kinds) for w in schemas.writers.values()], "int")
+    spare = F.when(_is_decoded(schemas), F.octet_length("value") - HEADER_LENGTH - encoded).alias("spare")
     names = [field.name for field in schemas.reader.fields]
     schema_id = _schema_id(schemas).alias("schema_id")
 
     def transform(frame: DataFrame) -> DataFrame:
-        decoded = frame.select("*", *written).select("*", *fields, *measures)
+        decoded = frame.select("*", writer, body).select("*", written).select("*", *fields, *measures)
         return decoded.select(*frame.columns, *names, schema_id, spare)
 
     return transform
 
 
-def _written(schema_id: int) -> str:
-    return f"_written_{schema_id}"
+def _header_of(schema_id: int) -> str:
+    return f"X'{MAGIC:02X}{schema_id:08X}'"
 
 
-def _header_of(schema_id: int) -> Column:
-    return F.expr(f"X'{MAGIC:02X}{schema_id:08X}'")
+def _position(schemas: SchemaSet) -> Column:
+    """Which of the writers wrote the value, counted from 1; 0 for none of them, null without a value."""
+    headers = ", ".join(map(_header_of, schemas.writers))
+    return F.expr(f"cast(array_position(cast(array({headers}) as array<binary>), {_HEADER}) as int)")
 
 
-def _when_written_by(schema_id: int, then: Column) -> Column:
-    return F.when(_header() == _header_of(schema_id), then)
+def _of_writer(values: Sequence[int], spark_type: str) -> Column:
+    """The value of the one that wrote the record; null for none. A list takes less code than a case for each."""
+    return F.get(F.array(*map(F.lit, values)).cast(f"array<{spark_type}>"), F.col("_writer") - 1)
 
 
-def _header() -> Column:
-    return F.substring("value", 1, HEADER_BYTES)
+def _written(schemas: SchemaSet) -> Column:
+    found = F.when(F.lit(False), _avro(Writer(schemas.reader.text, {}), schemas))  # has a type without any writer
+    for position, writer in enumerate(schemas.writers.values(), start=1):
+        found = found.when(F.col("_writer") == position, _avro(writer, schemas))
+    return found
 
 
-def _avro(value: Column, writer: LogSchema) -> Column:
-    body = F.substring(value, HEADER_BYTES + 1, 2**31 - 1)
-    return from_avro(body, writer.plain, {"mode": "PERMISSIVE"})
+def _avro(writer: Writer, schemas: SchemaSet) -> Column:
+    return from_avro(F.col("_body"), writer.text, {"mode": "PERMISSIVE", "avroSchema": schemas.reader.text})
 
 
-def _per_writer(schemas: SchemaSet, make: Callable[[int, LogSchema], Column]) -> Column:
-    """``make`` of the one writer whose header the value carries, null for any other value."""
-    cases = [_when_written_by(i, make(i, w)) for i, w in schemas.writers.items()]
-    return F.coalesce(*cases) if cases else F.lit(None)
-
-
-def _body_bytes() -> Column:
-    return F.octet_length("value") - HEADER_BYTES
-
-
-def _encoded_bytes(schema_id: int, writer: LogSchema) -> Column:
-    """Bytes that Avro needs for the decoded record; null where decoding failed."""
-    sizes = [_field_bytes(schema_id, f) for f in writer.fields]
-    return F.when(_is_decoded(F.col(_written(schema_id)), writer), reduce(Column.__add__, sizes))
-
-
-def _is_decoded(record: Column, writer: LogSchema) -> Column:
+def _is_decoded(schemas: SchemaSet) -> Column:
     """``from_avro`` marks a failure by nulls everywhere, so one required field tells; without one the length does."""
-    required = next((f.name for f in writer.fields if not f.nullable), None)
-    return record.isNotNull() if required is None else record[required].isNotNull()
+    required = next((f.name for f in schemas.reader.fields if not f.nullable), None)
+    written = F.col("_written")
+    return written.isNotNull() if required is None else written[required].isNotNull()
 
 
-def _measure(schema_id: int, field: Field) -> Column:
+def _kinds(field: Field, schemas: SchemaSet) -> tuple[str, ...]:
+    """How versions write the column: one kind for all of them, unless a number became wider."""
+    types = {w.fields[field.name].type for w in schemas.writers.values() if field.name in w.fields} or {field.type}
+    return tuple(sorted({_kind(t) for t in types}))
+
+
+def _kind(avro_type: str) -> str:
+    return "sized" if avro_type in _SIZED else "varint" if avro_type in _VARINT else avro_type
+
+
+def _measure(field: Field, kind: str) -> Column:
     """What the size of a field follows from: bytes of a text, magnitude of a number (of -1: 0, of -2: 1). -1 for null.
 
     Never null itself: sums of nullable terms triple the generated code.
     """
-    value = F.col(_written(schema_id))[field.name]
-    if field.type in _SIZED:
+    value = F.col("_written")[field.name]
+    if kind == "sized":
         measure = F.octet_length(value)
-    elif field.type in _VARINT_BITS:
-        measure = value.bitwiseXOR(F.shiftright(value, _VARINT_BITS[field.type] - 1))
+    elif kind == "varint":
+        measure = value.bitwiseXOR(F.shiftright(value, 31 if field.type == "int" else 63))
     else:
         measure = F.when(value.isNotNull(), 0)
-    return F.coalesce(measure, F.lit(-1)).alias(_measured(schema_id, field))
+    return F.coalesce(measure, F.lit(-1)).alias(_measured(field.name, kind))
 
 
-def _measured(schema_id: int, field: Field) -> str:
-    return f"_measure_{schema_id}_{field.name}"
+def _measured(name: str, kind: str) -> str:
+    return f"_measure_{name}_{kind}"
 
 
-def _field_bytes(schema_id: int, field: Field) -> Column:
-    """Bytes of a field: those of its value, none for null, and one more where a union says which it is."""
-    measure = F.col(_measured(schema_id, field))
-    if field.type in _SIZED:
-        size = measure + 1 + _exceeded(measure, _LIMITS[:3])
-    elif field.type in _VARINT_BITS:
-        size = _exceeded(measure, [0, *_LIMITS[: _VARINT_BITS[field.type] // 7]])
-    else:
-        size = (measure + 1) * _FIXED_BYTES[field.type]
-    return size + 1 if field.nullable else size
+def _field_bytes(field: Field, kinds: Sequence[str], schemas: SchemaSet) -> Column:
+    """Bytes of a field's value, none for null; by writer where they differ in kind."""
+    if len(kinds) == 1:
+        return _value_bytes(field, kinds[0])
+    size = F.lit(0)
+    for kind in kinds:
+        written = (w.fields.get(field.name) for w in schemas.writers.values())
+        writes_so = [int(f is not None and _kind(f.type) == kind) for f in written]
+        size = size + _of_writer(writes_so, "int") * _value_bytes(field, kind)
+    return size
+
+
+def _value_bytes(field: Field, kind: str) -> Column:
+    measure = F.col(_measured(field.name, kind))
+    if kind == "sized":
+        return measure + 1 + _exceeded(measure, _LIMITS[:3])
+    if kind == "varint":
+        return _exceeded(measure, [0, *_LIMITS[: 4 if field.type == "int" else 9]])
+    return (measure + 1) * _FIXED_BYTES[kind]
 
 
 def _exceeded(magnitude: Column, limits: Sequence[int]) -> Column:
     return reduce(Column.__add__, ((magnitude >= limit).cast("int") for limit in limits))
 
 
-def _resolved(field: Field, schemas: SchemaSet) -> Column:
-    """A reader's field from whichever writer wrote the record: by name or alias, with promotion and default."""
-    spark_type = _SPARK_TYPES.get(field.type, "binary" if field.type == "bytes" else "string")
-
-    def pick(schema_id: int, writer: LogSchema) -> Column:
-        names = {f.name for f in writer.fields}
-        source = next((n for n in (field.name, *field.aliases) if n in names), None)
-        value = F.lit(field.default) if source is None else F.col(_written(schema_id))[source]
-        return value.cast(spark_type)
-
-    if len(schemas.writers) == 1:  # the usual case: null already where the only writer did not write
-        return pick(*next(iter(schemas.writers.items())))
-    return _per_writer(schemas, pick).cast(spark_type)
+def _fixed_part(writer: Writer, kinds: Sequence[tuple[Field, Sequence[str]]]) -> int:
+    """Bytes that every record of a writer has or lacks: one per union; a default that stands for an absent field."""
+    unions = sum(field.nullable for field in writer.fields.values())
+    absent = (f for f, each in kinds if f.name not in writer.fields and len(each) == 1)
+    return unions - sum(encoded_size(f.type, f.default) for f in absent if f.default is not None)
 
 
 def _schema_id(schemas: SchemaSet) -> Column:
-    """The id in the header: a literal for known writers, computed only for the others, null without a header."""
-    has_header = (F.octet_length("value") >= HEADER_BYTES) & (F.substring("value", 1, 1) == F.expr("X'00'"))
-    computed = F.conv(F.hex(F.substring("value", 2, 4)), 16, 10).cast("bigint")
-    known = [_when_written_by(i, F.lit(i).cast("bigint")) for i in schemas.writers]
-    return F.coalesce(*known, F.when(has_header, computed))
+    """The id in the header: looked up for known writers, computed only for the others, null without a header."""
+    has_header = (F.octet_length("value") >= HEADER_LENGTH) & (F.substring("value", 1, 1) == F.expr("X'00'"))
+    computed = F.when(has_header, F.conv(F.hex(F.substring("value", 2, 4)), 16, 10).cast("bigint"))
+    return F.coalesce(_of_writer(list(schemas.writers), "bigint"), computed)
 
 
 def decode_problem(schemas: SchemaSet) -> Column:
-    """What is wrong with a value whose ``spare`` is not 0: struct<stage, code, message>."""
+    """What is wrong with a value whose ``spare`` is not 0: struct<stage, code, field, message>.
+
+    In: ``value``, ``schema_id``, ``spare`` and ``explained`` (see ``explain``).
+    """
     size, first = F.octet_length("value"), F.hex(F.substring("value", 1, 1))
-    is_known = _header().isin([_header_of(i) for i in schemas.writers]) if schemas.writers else F.lit(False)
-    return (
-        F.when(F.col("value").isNull(), fault("wire", "null_value", "the Kafka value is null"))
-        .when(size == 0, fault("wire", "empty_value", "the Kafka value has no bytes"))
-        .when(
-            first.isin("7B", "5B"),
-            fault("wire", "json_instead_of_avro", "the value is plain JSON; expected magic byte 00, schema id, Avro"),
-        )
-        .when(first != "00", fault("wire", "wrong_magic_byte", "the first byte is ", first, "; expected 00"))
-        .when(size < HEADER_BYTES, fault("wire", "short_header", "the value has ", size, " of 5 header bytes"))
-        .when(
-            ~is_known,
-            fault("wire", "unknown_schema_id", "schema id ", F.col("schema_id"), " is not of this topic's subject"),
-        )
-        .when(
-            F.col("spare").isNotNull(),
-            fault("decode", "trailing_bytes", F.col("spare"), " bytes are left over after the record"),
-        )
-        .when(_decodes_when_padded(schemas), fault("decode", "truncated_avro", "the bytes end before the record does"))
-        .otherwise(fault("decode", "corrupt_avro", "the bytes are no record of schema ", F.col("schema_id")))
+    found = (
+        F.when(F.col("value").isNull(), _wire(WireProblem.NULL_VALUE, "the Kafka value is null"))
+        .when(size == 0, _wire(WireProblem.EMPTY_VALUE, "the Kafka value has no bytes"))
+        .when(first.isin("7B", "5B"), _wire(WireProblem.JSON_INSTEAD_OF_AVRO, _IS_JSON))
+        .when(first != "00", _wire(WireProblem.WRONG_MAGIC_BYTE, "the first byte is ", first, "; expected 00"))
+        .when(size < HEADER_LENGTH, _wire(WireProblem.SHORT_HEADER, "the value has ", size, " of 5 header bytes"))
+    )
+    for schema_id, reason in schemas.refused.items():
+        message = f"schema id {schema_id} does not fit the tables: {reason}"
+        misfit = fault(Stage.SCHEMA, DecodeProblem.INCOMPATIBLE_SCHEMA, None, message)
+        found = found.when(F.col("schema_id") == schema_id, misfit)
+    unknown = _wire(WireProblem.UNKNOWN_SCHEMA_ID, "schema id ", F.col("schema_id"), " is not of this topic's subject")
+    return found.when(~_is_known(schemas), unknown).otherwise(precisely())
+
+
+def precisely() -> Column:
+    """The problem that ``explain`` found: struct<stage, code, field, message>.
+
+    It finds nothing wrong with a number in more bytes than it needs: then only the length tells.
+    """
+    explained, is_too_long = F.col("explained"), F.col("spare") > 0
+    too_long = F.concat(F.col("spare").cast("string"), F.lit(" bytes more than the record needs"))
+    no_record = F.concat(F.lit("the bytes are no record of schema id "), "schema_id")
+    by_length = F.when(is_too_long, DecodeProblem.TRAILING_BYTES.value).otherwise(DecodeProblem.CORRUPT.value)
+    return F.struct(
+        F.lit(Stage.DECODE.value).alias("stage"),
+        F.coalesce(explained["code"], by_length).alias("code"),
+        explained["field"].alias("field"),
+        F.coalesce(explained["message"], F.when(is_too_long, too_long), no_record).alias("message"),
     )
 
 
-def _decodes_when_padded(schemas: SchemaSet) -> Column:
-    """Whether zeros behind the value make it decodable: then it was cut off, not scrambled."""
-    padded = F.concat("value", F.unhex(F.lit("00" * _PADDING_BYTES)))
-    return _per_writer(schemas, lambda _, w: _is_decoded(_avro(padded, w), w))
+def _wire(code: str, *message: str | Column) -> Column:
+    return fault(Stage.WIRE, code, None, *message)
 
 
-def fault(stage: str, code: str, *message: str | Column) -> Column:
-    """A problem as struct<stage, code, message>; the parts of the message are joined."""
+def _is_known(schemas: SchemaSet) -> Column:
+    return F.coalesce(F.col("schema_id").isin(list(schemas.writers)), F.lit(False)) if schemas.writers else F.lit(False)
+
+
+def fault(stage: str, code: str, field: str | None, *message: str | Column) -> Column:
+    """A problem as struct<stage, code, field, message>; the parts of the message are joined."""
     text = F.concat(*(part.cast("string") if isinstance(part, Column) else F.lit(part) for part in message))
-    return F.struct(F.lit(stage).alias("stage"), F.lit(code).alias("code"), text.alias("message"))
+    named = F.lit(field).cast("string").alias("field")
+    return F.struct(F.lit(str(stage)).alias("stage"), F.lit(str(code)).alias("code"), named, text.alias("message"))

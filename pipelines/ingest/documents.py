@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.contracts.writer import Field
 from pipelines.ingest.coordinates import record_key
-from pipelines.ingest.route import DUPLICATE, Stamp, coordinates, stamped
+from pipelines.ingest.route import Stamp, coordinates, stamped
 from pipelines.ingest.validate import rule_violations
-from pipelines.records import LOG_FIELDS, Severity, Stage
+from pipelines.records import CONFLICT, DUPLICATE, LOG_FIELDS, Severity, Stage
 
 HIDDEN = "_"
 """First character of columns that go into a document's address only, not into the document."""
 
 ID, DAY, VERSION = "request_id", f"{HIDDEN}day", f"{HIDDEN}version"
 
-CONFLICT = 409
-
 _NEWEST_VERSION = 1 << 62
 
 
-def documents(valid: DataFrame) -> DataFrame:
+def documents(valid: DataFrame, added: Sequence[Field] = ()) -> DataFrame:
     """One document per row of ``route(…).valid``, with ``_day`` (yyyy.MM.dd, UTC) and ``_version``.
+
+    ``added``: fields to carry beside the ten.
 
     The version grows towards the start of the topic, so of two records with one ``request_id`` the first one stays,
     whatever the order in which they are written; the same record written again replaces itself (law 1).
     """
     return valid.select(
         F.col("timestamp").alias("@timestamp"),
-        *map(F.col, LOG_FIELDS),
+        *map(F.col, (*LOG_FIELDS, *(f.name for f in added))),
         F.when(F.size("warnings") > 0, F.transform("warnings", lambda w: w["code"])).alias("warnings"),
         "schema_id",
         "content_hash",

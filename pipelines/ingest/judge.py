@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -11,37 +11,38 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
 from pipelines.ingest.decode import decode
 from pipelines.ingest.validate import is_valid, validate
-from pipelines.records import LOG_FIELDS
 
 _MORE_PARTITIONS_THAN_ANY = 1_000_000
-_KAFKA = {
+KAFKA_NAMES = {
     "topic": "kafka_topic",
     "partition": "kafka_partition",
     "offset": "kafka_offset",
     "timestamp": "kafka_timestamp",
 }
+"""Column of Spark's Kafka source → column here."""
 
 
-def judge(schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame]:
+def judge(schemas: SchemaSet, rules: RuleSet, keep: Sequence[str] = ()) -> Callable[[DataFrame], DataFrame]:
     """Decode and validate the rows of Spark's Kafka source (``includeHeaders=true``).
 
-    Out: coordinates, ``kafka_timestamp``, ``key``, ``value``, ``headers``, ``schema_id`` (long), the ten fields
-    (meaningless if undecodable), ``spare`` (int, see decode), ``broken`` and ``content_hash`` (long, see validate) and
-    ``is_valid``. What exactly is wrong with a refused row is asked later, of refused rows only.
+    Out: coordinates, ``kafka_timestamp``, ``key``, ``value``, ``headers``, ``schema_id`` (long), the reader's
+    fields (meaningless if undecodable), ``spare`` (int, see decode), ``broken`` and ``content_hash`` (long, see
+    validate) and ``is_valid``. What exactly is wrong with a refused row is asked later, of refused rows only.
+    ``keep``: columns of the frame that go through as they are.
     """
 
-    renamed = [F.col(a).alias(b) for a, b in _KAFKA.items()]
-    decoded, validated = decode(schemas), validate(rules)
-    judged = _judged(rules)
+    renamed = [F.col(a).alias(b) for a, b in KAFKA_NAMES.items()]
+    decoded, validated = decode(schemas), validate(rules, schemas.gone_nullable)
+    judged = [*map(F.col, keep), *_judged(rules, [field.name for field in schemas.reader.fields])]
 
     def transform(frame: DataFrame) -> DataFrame:
-        read = frame.select(*renamed, "key", "value", "headers")
-        return read.transform(decoded).transform(_border).transform(validated).select(*judged)
+        read = frame.select(*renamed, "key", "value", "headers", *keep)
+        return read.transform(decoded).transform(border).transform(validated).select(*judged)
 
     return transform
 
 
-def _border(frame: DataFrame) -> DataFrame:
+def border(frame: DataFrame) -> DataFrame:
     """Generated code ends here and starts anew: more than 8,000 bytes in one method would never be compiled.
 
     Partitions stay as they are, for there are never so many.
@@ -58,12 +59,12 @@ class Judge:
 
     def __call__(self, schemas: SchemaSet, rules: RuleSet) -> Callable[[DataFrame], DataFrame]:
         """The transform of ``judge`` for these schemas and rules."""
-        key = (schemas.reader.text, tuple(sorted(schemas.writers)), rules.fingerprint)
+        key = (schemas.key, rules.fingerprint)
         if self._compiled is None or key != self._key:
             self._key, self._compiled = key, judge(schemas, rules)
         return self._compiled
 
 
-def _judged(rules: RuleSet) -> list[Column]:
-    kept = [*_KAFKA.values(), "key", "value", "headers", "schema_id", *LOG_FIELDS, "spare", "broken", "content_hash"]
+def _judged(rules: RuleSet, fields: Sequence[str]) -> list[Column]:
+    kept = [*KAFKA_NAMES.values(), "key", "value", "headers", "schema_id", *fields, "spare", "broken", "content_hash"]
     return [*map(F.col, kept), is_valid(rules).alias("is_valid")]

@@ -12,10 +12,21 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
 from pipelines.ingest.coordinates import record_key
 from pipelines.ingest.decode import decode_problem
-from pipelines.ingest.validate import VIOLATION, problem, rule_violations, violations
-from pipelines.records import LOG_FIELDS, Severity, Stage
+from pipelines.ingest.explain import PROBLEM, explain
+from pipelines.ingest.validate import VIOLATION, is_undecodable, problem, rule_violations, violations
+from pipelines.records import DUPLICATE, Severity, Stage
 
-DUPLICATE = "duplicate_request_id"
+COLUMN_TYPES = {
+    "int": "bigint",
+    "long": "bigint",
+    "float": "double",
+    "double": "double",
+    "boolean": "boolean",
+    "bytes": "binary",
+    "string": "string",
+    "enum": "string",
+}
+"""Avro type of a field → type of its column: the widest, as Delta can't widen an int to a bigint without a rewrite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +47,11 @@ class Routed:
     invalid: DataFrame
 
 
-def route(judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp) -> Routed:
-    """Split a judged batch. ``duplicates``: ``record_key`` of valid rows that are duplicates; None means none."""
+def route(judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp, *, explained: bool = True) -> Routed:
+    """Split a judged batch. ``duplicates``: ``record_key`` of valid rows that are duplicates; None means none.
+
+    ``explained=False`` saves the way of the refused rows through Python, where every one of them decodes.
+    """
     if duplicates is None:
         rows = judged.withColumn("is_duplicate", F.lit(False))
     else:
@@ -45,9 +59,17 @@ def route(judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp) -> Rout
         rows = judged.withColumn("record_key", record_key()).join(marked, "record_key", "left")
         rows = rows.withColumn("is_duplicate", F.coalesce("is_duplicate", F.lit(False)))
     is_kept = F.col("is_valid") & ~F.col("is_duplicate")
-    refused = rows.where(~is_kept).withColumn("problem", problem(decode_problem(stamp.schemas)))
+    refused = rows.where(~is_kept).withColumn("explained", _explained(stamp, explained))
+    found = problem(decode_problem(stamp.schemas), stamp.schemas.gone_nullable)
+    refused = refused.withColumn("problem", found)
     refused = refused.select("*", F.concat(violations(stamp.rules), _duplicate_violation()).alias("violations"))
     return Routed(rows.where(is_kept).select(*_valid(stamp)), refused.select(*_invalid(stamp)))
+
+
+def _explained(stamp: Stamp, is_wanted: bool) -> Column:
+    if not is_wanted:
+        return F.lit(None).cast(PROBLEM)
+    return explain(stamp.schemas)(F.when(is_undecodable(), F.col("value")), F.col("schema_id"))
 
 
 def constant(value: object) -> Column:
@@ -65,7 +87,7 @@ def event_time() -> Column:
 
 def _valid(stamp: Stamp) -> list[Column]:
     return [
-        *map(F.col, LOG_FIELDS),
+        *(F.col(f.name).cast(COLUMN_TYPES[f.type]).alias(f.name) for f in stamp.schemas.reader.fields),
         event_time().alias("event_time"),
         rule_violations(stamp.rules).alias("warnings"),
         *coordinates(),

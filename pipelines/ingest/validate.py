@@ -5,7 +5,7 @@ The hot path carries one bit per rule in a long; names, messages and values are 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -13,16 +13,16 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts import rules as r
 from pipelines.contracts.canonical import NULL, SEPARATOR
-from pipelines.contracts.evaluate import MASK, SHOWN_CHARS
-from pipelines.ingest.decode import fault
+from pipelines.contracts.evaluate import MASK, OPERATORS, SHOWN_CHARS
+from pipelines.ingest.decode import fault, precisely
 from pipelines.records import LOG_FIELDS, Severity
 
 MIN_TIMESTAMP_MS = -62_135_596_800_000
 MAX_TIMESTAMP_MS = 253_402_300_799_999
 """0001-01-01 to 9999-12-31: what a SQL timestamp can show. Beyond it no rule is needed to call the value wrong."""
 
-_NOT_UTF8, _UNSHOWABLE = 1 << r.MAX_RULES, 1 << (r.MAX_RULES + 1)
-"""Bits of ``broken`` that no rule has: text that is not UTF-8, a timestamp that SQL can't show."""
+_NOT_UTF8, _UNSHOWABLE, _MISSING = (1 << (r.MAX_RULES + k) for k in range(3))
+"""Bits of ``broken`` that no rule has: not UTF-8, a timestamp that SQL can't show, null where none may be."""
 
 _OCTET = r"(?:1\d?\d?|2[0-4]\d|25[0-5]|[2-9]\d?|0)"
 _V4 = r"\A" + r"\.".join([_OCTET] * 4) + r"\z"
@@ -34,15 +34,16 @@ _V6_SHORTENED = rf"\A(?!(?:[^:]*:){{8}})(?:{_GROUP}(?::{_GROUP})*+)?::(?:{_GROUP
 VIOLATION = "struct<code:string,field:string,message:string,severity:string,rule_fingerprint:string>"
 
 
-def validate(rules: r.RuleSet) -> Callable[[DataFrame], DataFrame]:
-    """Add ``content_hash`` (long) and ``broken`` (long: bit k = rule k, the two highest bits = schema problems).
+def validate(rules: r.RuleSet, never_null: Sequence[str] = ()) -> Callable[[DataFrame], DataFrame]:
+    """Add ``content_hash`` (long) and ``broken`` (long: bit k = rule k, the three highest bits = schema problems).
 
     In: the columns of ``decode`` and ``kafka_timestamp``. Both are null where the value does not decode.
+    ``never_null``: fields to hold against null because not every schema does.
     """
     is_record = F.col("spare") == 0
     canonical = _canonical().alias("_canonical")
     content_hash = F.when(is_record, F.crc32(F.col("_canonical").cast("binary"))).alias("content_hash")
-    broken = F.when(is_record, _mask(rules) + _schema_mask()).alias("broken")
+    broken = F.when(is_record, _mask(rules) + _schema_mask(never_null)).alias("broken")
 
     def transform(frame: DataFrame) -> DataFrame:
         return frame.select("*", canonical).select(*frame.columns, content_hash, broken)
@@ -54,25 +55,33 @@ def is_valid(rules: r.RuleSet) -> Column:
     """Whether a validated row decodes, fits the schema and breaks no critical rule."""
     critical = sum(1 << k for k, rule in enumerate(rules.rules) if rule.severity is Severity.CRITICAL)
     return F.coalesce(
-        F.col("broken").bitwiseAND(F.lit(critical | _NOT_UTF8 | _UNSHOWABLE).cast("long")) == 0, F.lit(False)
+        F.col("broken").bitwiseAND(F.lit(critical | _NOT_UTF8 | _UNSHOWABLE | _MISSING).cast("long")) == 0, F.lit(False)
     )
 
 
-def problem(decode_problem: Column) -> Column:
-    """Why a judged row is no record of the schema: struct<stage, code, message>, null where it is one.
+def is_undecodable() -> Column:
+    """Whether a judged row is not exactly one record in UTF-8: what ``explain`` may be asked about."""
+    return F.coalesce(F.col("broken").isNull() | _has(_NOT_UTF8), F.lit(True))
 
-    ``decode_problem`` is asked about rows that do not decode.
+
+def problem(decode_problem: Column, never_null: Sequence[str] = ()) -> Column:
+    """Why a judged row is no record of the schema: struct<stage, code, field, message>, null where it is one.
+
+    ``decode_problem`` is asked about rows that do not decode. In: ``explained`` (see ``explain``).
     """
-    utf8 = fault("decode", "invalid_utf8", "a text field holds bytes that are not UTF-8")
     unshowable = fault(
         "schema",
         "timestamp_unrepresentable",
+        "timestamp",
         "timestamp is no date of the years 1 to 9999: ",
         F.coalesce(F.col("timestamp").cast("string"), F.lit("null")),
     )
-    return (
-        F.when(F.col("broken").isNull(), decode_problem).when(_has(_NOT_UTF8), utf8).when(_has(_UNSHOWABLE), unshowable)
-    )
+    is_undecoded = F.col("broken").isNull()
+    found = F.when(is_undecoded, decode_problem).when(_has(_NOT_UTF8), precisely())
+    for name in never_null:
+        missing = fault("schema", "missing_field", name, f"{name} is null; every API6 log has one")
+        found = found.when(_has(_MISSING) & F.col(name).isNull(), missing)
+    return found.when(_has(_UNSHOWABLE), unshowable)
 
 
 def violations(rules: r.RuleSet) -> Column:
@@ -82,7 +91,7 @@ def violations(rules: r.RuleSet) -> Column:
     """
     of_decoding = F.struct(
         F.col("problem")["code"].alias("code"),
-        F.lit(None).cast("string").alias("field"),
+        F.col("problem")["field"].alias("field"),
         F.col("problem")["message"].alias("message"),
         F.lit(Severity.CRITICAL.value).alias("severity"),
         F.lit(None).cast("string").alias("rule_fingerprint"),
@@ -97,12 +106,24 @@ def rule_violations(rules: r.RuleSet) -> Column:
     Of a record that is not UTF-8 only the rules on numbers are named: a text of it can neither be judged nor shown.
     """
 
-    def named(bit: int, rule: r.Rule) -> Column:
-        is_on_number = isinstance(rule, r.Range | r.TimeWindow)
-        return _has(bit) if is_on_number else _has(bit) & ~_has(_NOT_UTF8)
+    def named(k: int, rule: r.Rule) -> Column:
+        return breaks(k) if _is_on_numbers(rule) else breaks(k) & ~_has(_NOT_UTF8)
 
-    of_rules = F.array(*(F.when(named(1 << k, rule), _violation(rule, rules)) for k, rule in enumerate(rules.rules)))
+    of_rules = F.array(*(F.when(named(k, rule), _violation(rule, rules)) for k, rule in enumerate(rules.rules)))
     return F.when(F.col("broken") != 0, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(_none())
+
+
+def breaks(k: int) -> Column:
+    """Whether a validated row breaks rule ``k`` of the set; null where the value does not decode."""
+    return _has(1 << k)
+
+
+def found(rule: r.Rule, rules: r.RuleSet) -> Column:
+    """The offending value as a message shows it: shortened, and masked where it is personal (see evaluate._found)."""
+    if not isinstance(rule, r.Compare):
+        return _shown(rule.field, masked=rule.field in rules.personal)
+    masked = rule.field in rules.personal or rule.other in rules.personal
+    return F.concat(_shown(rule.field, masked=masked), F.lit(f"; {rule.other} is "), _shown(rule.other, masked=masked))
 
 
 def _none() -> Column:
@@ -116,14 +137,18 @@ def _canonical() -> Column:
     return F.concat(*parts[1:])
 
 
-def _schema_mask() -> Column:
+def _schema_mask(never_null: Sequence[str]) -> Column:
     is_text = F.encode("_canonical", "UTF-8") == F.col("_canonical").cast("binary")
     is_showable = F.coalesce(F.col("timestamp").between(MIN_TIMESTAMP_MS, MAX_TIMESTAMP_MS), F.lit(False))
-    return _bit(~is_text, _NOT_UTF8) + _bit(~is_showable, _UNSHOWABLE)
+    mask = _bit(~is_text, _NOT_UTF8) + _bit(~is_showable, _UNSHOWABLE)
+    if never_null:
+        is_missing = reduce(lambda one, other: one | other, (F.col(name).isNull() for name in never_null))
+        mask += _bit(is_missing, _MISSING)
+    return mask
 
 
 def _mask(rules: r.RuleSet) -> Column:
-    bits = (_bit(_broken(rule), 1 << k) for k, rule in enumerate(rules.rules))
+    bits = (_bit(_counts(rule), 1 << k) for k, rule in enumerate(rules.rules))
     return reduce(Column.__add__, bits, F.lit(0).cast("long"))
 
 
@@ -135,17 +160,46 @@ def _has(bit: int) -> Column:
     return F.col("broken").bitwiseAND(F.lit(bit).cast("long")) != 0
 
 
+def _is_on_numbers(rule: r.Rule) -> bool:
+    """Whether the verdict depends on no text. Equality is left out: it may be one of texts."""
+    is_of_numbers = isinstance(rule, r.Range | r.TimeWindow) or (isinstance(rule, r.Compare) and rule.op in r.ORDERING)
+    return is_of_numbers and (rule.when is None or rule.when.one_of is None)
+
+
+def _shown(field: str, *, masked: bool) -> Column:
+    value = F.col(field)
+    text = F.lit(MASK) if masked else F.substring(value.cast("string"), 1, SHOWN_CHARS)
+    return F.when(value.isNull(), "null").otherwise(text)
+
+
 def _violation(rule: r.Rule, rules: r.RuleSet) -> Column:
-    value = F.col(rule.field)
-    text = F.lit(MASK) if rule.field in rules.personal else F.substring(value.cast("string"), 1, SHOWN_CHARS)
-    shown = F.when(value.isNull(), "null").otherwise(text)
     return F.struct(
         F.lit(rule.id).alias("code"),
         F.lit(rule.field).alias("field"),
-        F.concat(F.lit(f"{rule.message} (found "), shown, F.lit(")")).alias("message"),
+        F.concat(F.lit(f"{rule.message} (found "), found(rule, rules), F.lit(")")).alias("message"),
         F.lit(rule.severity.value).alias("severity"),
         F.lit(rule.fingerprint).alias("rule_fingerprint"),
     )
+
+
+def _counts(rule: r.Rule) -> Column:
+    """Whether the rule is broken by a record that meets its condition; null counts as no."""
+    return _broken(rule) if rule.when is None else _met(rule.when) & _broken(rule)
+
+
+def _met(when: r.When) -> Column:
+    """Whether a record meets the condition; null, which counts as no, for an absent value."""
+    value = F.col(when.field)
+    parts = []
+    if when.present is not None:
+        parts.append(value.isNotNull() if when.present else value.isNull())
+    if when.min is not None:
+        parts.append(~_ordered("<", value, when.min))
+    if when.max is not None:
+        parts.append(~_ordered(">", value, when.max))
+    if when.one_of is not None:
+        parts.append(value.isin(*when.one_of))
+    return reduce(Column.__and__, parts)
 
 
 def _broken(rule: r.Rule) -> Column:
@@ -155,8 +209,8 @@ def _broken(rule: r.Rule) -> Column:
         return value.isNull() | _is_blank(value)
     match rule:
         case r.Range(min=low, max=high):
-            too_low = F.lit(False) if low is None else value < low
-            return too_low if high is None else too_low | (value > high)
+            too_low = F.lit(False) if low is None else _ordered("<", value, low)
+            return too_low if high is None else too_low | _ordered(">", value, high)
         case r.OneOf(values=values):
             return ~value.isin(*values)
         case r.Pattern(regex=regex, whole=True):
@@ -171,8 +225,39 @@ def _broken(rule: r.Rule) -> Column:
             return ~F.when(value.contains(":"), is_v6).otherwise(value.rlike(_V4))
         case r.TimeWindow(before_s=before_s, after_s=after_s):
             now_ms = F.unix_millis("kafka_timestamp")
-            return (value < now_ms - before_s * 1000) | (value > now_ms + after_s * 1000)
+            is_too_old = _compared("<", value, now_ms - before_s * 1000)
+            return is_too_old | _compared(">", value, now_ms + after_s * 1000)
+        case r.Compare(op=op, other=other):
+            return ~_compared(op, value, F.col(other))
     raise AssertionError(rule)
+
+
+_EXACT_IN_FLOAT = 1 << 24
+"""Whole numbers up to here are floats too."""
+
+
+def _ordered(op: str, value: Column, bound: int) -> Column:
+    """``value op bound``, as doubles if the field is a float: Spark alone would round a large bound to a float.
+
+    ``typeof`` is a constant, so what it decides is decided when the plan is made.
+    """
+    holds = _operated(op, value, bound)
+    if abs(bound) <= _EXACT_IN_FLOAT:
+        return holds
+    as_doubles = _operated(op, value.cast("double"), F.lit(bound).cast("double"))
+    return F.when(F.typeof(value) == "float", as_doubles).otherwise(holds)
+
+
+def _compared(op: str, left: Column, right: Column) -> Column:
+    """``left op right``, as doubles if one of them is a float or double; Spark alone would round a long to a float."""
+    is_floating = F.typeof(left).isin("float", "double") | F.typeof(right).isin("float", "double")
+    as_doubles = _operated(op, left.cast("double"), right.cast("double"))
+    return F.when(is_floating, as_doubles).otherwise(_operated(op, left, right))
+
+
+def _operated(op: str, left: Column, right: Column | int) -> Column:
+    holds: Column = OPERATORS[op](left, right)
+    return holds
 
 
 def _is_longer(value: Column, chars: int) -> Column:

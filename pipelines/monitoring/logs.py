@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 
 from pipelines.records import Batch
+
+WARN_SHARE = 0.02
+"""Above this share of invalid rows somebody should look (spec/1: schema validation failures > 2 %)."""
 
 
 def configure(*, pretty: bool = False, stream: TextIO | None = None) -> None:
@@ -66,6 +70,23 @@ class BatchLog:
             facts["seconds"] = round(now - self._before, 3)
         self._before = now
         self._log.info(f"batch_{step}", **facts)
+
+    def refused(self, batch: Batch, reasons: Mapping[str, int]) -> None:
+        """How many rows of the batch were refused and why; a warning above WARN_SHARE."""
+        records, refused = sum(map(len, batch.ranges)), sum(reasons.values())
+        share = refused / records if records else 0.0
+        tell = self._log.warning if share > WARN_SHARE else self._log.info
+        by_reason = dict(sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
+        facts = {"batch_id": batch.batch_id, "refused": refused, "share": round(share, 6), "reasons": by_reason}
+        tell("batch_refused", records=records, **facts)
+
+    def rules_swapped(self, before: str, after: str) -> None:
+        """The next batch is judged by another rule set: fingerprints."""
+        self._log.info("rules_swapped", before=before, after=after)
+
+    def rules_refused(self, error: Exception, kept: str) -> None:
+        """The rule file changed and can't be used: ``file:line: reason``; the set ``kept`` stays."""
+        self._log.error("rules_refused", error=str(error), kept=kept)
 
     def retry(self, error: BaseException | None, pause_s: float) -> None:
         """A try failed; the next one follows."""

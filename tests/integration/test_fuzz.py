@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -11,12 +12,15 @@ from uuid import UUID
 
 import fastavro
 import pytest
+from pyspark.sql import functions as F
 
 from pipelines.contracts import avro
+from pipelines.records import INVALID, VALID
 from tests.world import World, fields, record
 
 SEED = 20_260
 UNTOUCHED, MUTATED, NOISE = 600, 3_000, 600
+VOLUME = 200_000
 
 Coordinates = tuple[int, int]
 
@@ -123,3 +127,24 @@ def test_every_value_ends_in_exactly_one_place(
     assert {at: fields(row) for at, row in valid.items()} == {at: oracle[at] for at in valid}
     assert {at: fields(d) for at, d in indexed.items()} == {at: oracle[at] for at in indexed}
     assert indexed.keys() == valid.keys()
+
+
+def test_two_hundred_thousand_values_lose_and_stop_nothing(world: World) -> None:
+    rng = Random(SEED + 1)
+    originals = [world.encode(some_record(rng)) for _ in range(2_000)]
+    values: list[bytes | None] = [rng.choice(MUTATIONS)(rng, rng.choice(originals)) for _ in range(VOLUME * 9 // 10)]
+    values += [rng.randbytes(rng.randrange(120)) for _ in range(VOLUME - len(values))]
+    world.send(values, **{"queue.buffering.max.messages": 2 * VOLUME})
+    at = {(n % 12, n // 12): value for n, value in enumerate(values)}
+    readable = {where for where, value in at.items() if decoded(value, world.schema_id) is not None}
+    world.run("ingest")
+
+    place = ("kafka_partition", "kafka_offset")
+    valid = {tuple(row) for row in world.table(VALID).select(*place).collect()}
+    raw = world.table(INVALID).select(*place, F.crc32("raw").alias("crc")).collect()
+    invalid = {(row[0], row[1]): row["crc"] for row in raw}
+    assert (len(valid) + len(raw), len(invalid)) == (len(values), len(raw))
+    assert valid <= readable
+    assert valid | invalid.keys() == at.keys()
+    assert invalid == {where: zlib.crc32(at[where] or b"") for where in invalid}
+    assert sum(row[1] - row[0] for rows in world.ledger("ingest").values() for row in rows) == len(values)

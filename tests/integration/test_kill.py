@@ -68,6 +68,7 @@ def test_ingest_killed_at_every_gap(world: World, undisturbed: World) -> None:
         ("valid_written", 0),
         ("ledger_written", 0),
         ("started", 1),  # the checkpoint has batch 0, nothing else has happened
+        ("invalid_appended", 1),  # before the dead letters, which only this batch has
         ("valid_written", 1),
     ]:
         kill_at(world, "ingest", step, batch_id)

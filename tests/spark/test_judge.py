@@ -19,12 +19,14 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts import avro
 from pipelines.contracts.evaluate import evaluator
+from pipelines.contracts.evolution import merge
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import Pattern, RuleSet
 from pipelines.contracts.writer import LogSchema, SchemaSet
 from pipelines.ingest.decode import decode_problem
+from pipelines.ingest.explain import explain
 from pipelines.ingest.judge import judge
-from pipelines.ingest.validate import problem, violations
+from pipelines.ingest.validate import is_undecodable, problem, violations
 from pipelines.records import LOG_FIELDS
 from pipelines.settings import ROOT
 from tests.world import NOW_MS, record
@@ -36,6 +38,18 @@ RULES = load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", SCHEMA.kinds)
 SOURCE = """key binary, value binary, topic string, partition int, offset bigint, timestamp timestamp,
     headers array<struct<key: string, value: binary>>"""
 FEW = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+SHOWN_CHARS = 4_000
+
+
+class Many(list[Any]):
+    """The values of one job. Its repr is cut: Hypothesis refuses the whole one of long texts."""
+
+    def __repr__(self) -> str:
+        return super().__repr__()[:SHOWN_CHARS]
+
+
+def many(values: st.SearchStrategy[Any], least: int, most: int) -> st.SearchStrategy[Many]:
+    return st.lists(values, min_size=least, max_size=most).map(Many)
 
 
 def body(value: dict[str, Any]) -> bytes:
@@ -54,10 +68,12 @@ def judged(
     """Judged rows in the order of the values, with the codes of all violations."""
     at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
     rows = [(None, value, "t", 0, n, at, None) for n, value in enumerate(values)]
-    schemas = schemas or SchemaSet(SCHEMA, {1: SCHEMA})
+    schemas = schemas or merge(SCHEMA, {1: SCHEMA})
     frame: DataFrame = spark.createDataFrame(rows, SOURCE).transform(judge(schemas, RULES))
-    explained = frame.withColumn("problem", problem(decode_problem(schemas)))
-    parts = [F.col("problem")[part].alias(f"problem_{part}") for part in ("stage", "code", "message")]
+    asked = explain(schemas)(F.when(is_undecodable(), F.col("value")), F.col("schema_id"))
+    found = problem(decode_problem(schemas), schemas.gone_nullable)
+    explained = frame.withColumn("explained", asked).withColumn("problem", found)
+    parts = [F.col("problem")[part].alias(f"problem_{part}") for part in ("stage", "code", "field", "message")]
     out = explained.select("*", *parts, violations(RULES).alias("violations")).orderBy("kafka_offset").collect()
     return [row.asDict(recursive=True) for row in out]
 
@@ -150,7 +166,7 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 
 @FEW
-@given(values=st.lists(records, min_size=40, max_size=80))
+@given(values=many(records, 40, 80))
 def test_both_evaluators_agree_and_content_survives(spark: SparkSession, values: list[dict[str, Any]]) -> None:
     judge_in_python = evaluator(RULES)
     for value, row in zip(values, judged(spark, [framed(v) for v in values]), strict=True):
@@ -162,7 +178,7 @@ def test_both_evaluators_agree_and_content_survives(spark: SparkSession, values:
 
 
 @FEW
-@given(values=st.lists(st.binary(max_size=60) | mutations(), min_size=60, max_size=120))
+@given(values=many(st.binary(max_size=60) | mutations(), 60, 120))
 def test_any_bytes_end_in_exactly_one_half_and_only_real_records_decode(
     spark: SparkSession, values: list[bytes]
 ) -> None:
@@ -179,7 +195,7 @@ def test_any_bytes_end_in_exactly_one_half_and_only_real_records_decode(
 
 
 @settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(values=st.lists(addresses, min_size=150, max_size=250))
+@given(values=many(addresses, 150, 250))
 def test_addresses_are_those_of_the_standard_library(spark: SparkSession, values: list[str]) -> None:
     def is_address(text: str) -> bool:
         try:
@@ -206,7 +222,7 @@ def test_a_pattern_for_the_whole_text_tries_every_branch_and_nothing_longer(spar
     wanted = {"a": True, "ab": True, "abc": False, "xa": False, "b": False, "": False, "ab\n": False}
     at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
     rows = [(None, framed(record(http_method=v)), "t", 0, n, at, None) for n, v in enumerate(wanted)]
-    frame = spark.createDataFrame(rows, SOURCE).transform(judge(SchemaSet(SCHEMA, {1: SCHEMA}), rules))
+    frame = spark.createDataFrame(rows, SOURCE).transform(judge(merge(SCHEMA, {1: SCHEMA}), rules))
     assert {r["http_method"]: r["is_valid"] for r in frame.select("http_method", "is_valid").collect()} == wanted
     judge_in_python = evaluator(rules)
     assert {v: not judge_in_python(record(http_method=v), NOW_MS) for v in wanted} == wanted
@@ -230,7 +246,7 @@ def test_versions_mixed_in_one_batch_decode_into_the_reader_schema(spark: SparkS
         '{"name": "payload_size", "type": "int"},',
         '{"name": "region", "type": "string"}, {"name": "payload_size", "type": "int"},',
     )
-    schemas = SchemaSet(SCHEMA, {1: SCHEMA, 9: LogSchema(older)})
+    schemas = merge(SCHEMA, {1: SCHEMA, 9: LogSchema(older)})
     old = record(timestamp=1_700_000) | {"region": "eu-west"}
     out = io.BytesIO()
     fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(older)), old)
@@ -259,5 +275,5 @@ def test_no_python_runs_in_the_hot_path(spark: SparkSession) -> None:
         F.lit(0).alias("partition"), F.col("id").alias("offset"), F.current_timestamp().alias("timestamp"),
         F.lit(None).cast("array<struct<key: string, value: binary>>").alias("headers"),
     )  # fmt: skip
-    plan = frame.transform(judge(SchemaSet(SCHEMA, {1: SCHEMA}), RULES))._jdf.queryExecution().executedPlan().toString()
+    plan = frame.transform(judge(merge(SCHEMA, {1: SCHEMA}), RULES))._jdf.queryExecution().executedPlan().toString()
     assert "Python" not in plan

@@ -12,7 +12,7 @@ import yaml
 
 from pipelines import settings as settings_module
 from pipelines.contracts.rule_file import load_rules
-from pipelines.errors import InvalidSetting
+from pipelines.errors import InvalidSetting, UsageError
 from pipelines.settings import ROOT, Settings, load, merge
 
 BASE: dict[str, Any] = {
@@ -243,6 +243,10 @@ def test_these_are_all_files_of_conf() -> None:
         "local.yaml",
         "topics.yaml",
         "log4j2.properties",
+        "recipes/json-instead-of-avro.yaml",
+        "recipes/no-header.yaml",
+        "recipes/trailing-bytes.yaml",
+        "recipes/upper-case-methods.yaml",
         "rules/api6-logs.yaml",
         "elasticsearch/api6-logs-valid.json",
     }
@@ -306,6 +310,16 @@ def test_places_follow_from_home() -> None:
     given = load(home=Path("/srv/sdp"), warehouse="s3a://w", checkpoints="hdfs:///c", rules={"file": "/etc/r.yaml"})
     assert (given.warehouse_uri, given.checkpoints_uri) == ("s3a://w", "hdfs:///c")
     assert given.rules_path == Path("/etc/r.yaml")
+    assert load().rules_uri == str(ROOT / "conf" / "rules" / "api6-logs.yaml")
+
+
+@pytest.mark.parametrize(
+    "uri", ["hdfs://namenode:8020/sdp/r.yaml", "hdfs:///sdp/r.yaml", "file:/etc/r.yaml", "s3a://b/r"]
+)
+def test_the_rule_file_may_be_a_uri(uri: str) -> None:
+    assert load(overrides=[f"rules.file={uri}"]).rules_uri == uri
+    with pytest.raises(UsageError, match="needs a path on this machine"):
+        _ = load(overrides=[f"rules.file={uri}"]).rules_path
 
 
 # Who wins

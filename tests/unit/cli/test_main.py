@@ -178,7 +178,11 @@ def test_the_commands_that_people_and_scripts_rely_on() -> None:
         "doctor",
         "init",
         "produce",
+        "rules check",
+        "rules show",
+        "rules test",
         "run",
+        "schemas test",
         "stack down",
         "stack fetch",
         "stack status",
@@ -198,7 +202,11 @@ def test_help_has_an_example_and_the_options_that_every_command_takes(path: tupl
     assert CliRunner().invoke(app, [*path, "-h"]).stdout == result.stdout
 
 
-@pytest.mark.parametrize("path", [("status",), ("run",), ("produce",), ("doctor",), ("stack", "status")], ids=" ".join)
+@pytest.mark.parametrize(
+    "path",
+    [("status",), ("run",), ("produce",), ("doctor",), ("stack", "status"), ("rules", "test"), ("schemas", "test")],
+    ids=" ".join,
+)
 def test_help_names_the_exit_codes(path: tuple[str, ...]) -> None:
     shown = " ".join(CliRunner().invoke(app, [*path, "--help"]).stdout.split())
     assert "xit code" in shown

@@ -59,6 +59,9 @@ def test_a_partition_that_adds_up_has_no_problem() -> None:
                 "partition 0: ledger says 90 invalid, found 0",
             ],
         ),
+        (replace(FINE, held_valid=920, replayed=20), []),
+        (replace(FINE, replayed=20), ["partition 0: ledger says 900 valid and 20 were replayed, found 900"]),
+        (replace(FINE, unrecoverable=20), []),
         (replace(EMPTY, held_valid=1), ["partition 1: ledger says 0 valid, found 1"]),
     ],
 )
@@ -87,6 +90,9 @@ def test_as_data() -> None:
             "lost": 3,
             "held_valid": 900,
             "held_invalid": 90,
+            "open": 90,
+            "replayed": 0,
+            "unrecoverable": 0,
             "adds_up": True,
             "problems": [],
             "partitions": [
@@ -102,6 +108,8 @@ def test_as_data() -> None:
                     "lost": 3,
                     "held_valid": 900,
                     "held_invalid": 90,
+                    "replayed": 0,
+                    "unrecoverable": 0,
                     "lag": 10,
                 },
                 {
@@ -116,6 +124,8 @@ def test_as_data() -> None:
                     "lost": 0,
                     "held_valid": 0,
                     "held_invalid": 0,
+                    "replayed": 0,
+                    "unrecoverable": 0,
                     "lag": 0,
                 },
             ],
@@ -132,6 +142,9 @@ class FakeStatus:
 
     def ingest(self) -> JobState:
         return self._ingest
+
+    def reasons(self) -> dict[str, int]:
+        return {"null_value": 60, "trailing_bytes": 30} if self._ingest.total("invalid") else {}
 
     def index(self) -> JobState:
         if self._index is None:
@@ -179,6 +192,28 @@ def test_what_adds_up_is_shown_and_exits_with_0(shown: pytest.MonkeyPatch) -> No
     assert result.stdout.count("it adds up") == 2
 
 
+def test_states_of_invalid_rows_are_shown_once_there_is_more_than_one(shown: pytest.MonkeyPatch) -> None:
+    repaired = replace(FINE, held_valid=920, replayed=20, unrecoverable=3)
+    result = sdp_status(shown, state(repaired), state(FINE, job="index"))
+    assert result.exit_code == 0
+    assert "ingest: invalid rows by state: 67 open, 20 replayed, 3 unrecoverable" in result.stdout
+    assert "index: invalid rows by state" not in result.stdout
+
+
+@pytest.mark.parametrize(("valid", "warns"), [(4_411, False), (4_409, True)])
+def test_the_refused_share_is_a_warning_above_two_percent(shown: pytest.MonkeyPatch, valid: int, warns: bool) -> None:
+    ingest = replace(FINE, valid=valid, held_valid=valid, until=valid + 100)
+    result = sdp_status(shown, state(ingest), state(FINE, job="index"))
+    [line] = [line for line in result.stdout.splitlines() if "refused: 90 records" in line]
+    assert "null_value 60, trailing_bytes 30" in line
+    assert line.startswith("WARNING, more than 2% is refused") == warns
+
+
+def test_nothing_is_said_of_refusals_where_there_are_none(shown: pytest.MonkeyPatch) -> None:
+    never = JobState("ingest", None, None, (EMPTY,))
+    assert "refused" not in sdp_status(shown, never, replace(never, job="index")).stdout
+
+
 def test_what_does_not_add_up_is_shown_and_exits_with_1(shown: pytest.MonkeyPatch) -> None:
     result = sdp_status(shown, state(FINE), state(replace(FINE, held_valid=899), job="index"))
     assert result.exit_code == 1
@@ -208,7 +243,8 @@ def test_json_is_one_object(shown: pytest.MonkeyPatch) -> None:
     result = sdp_status(shown, state(replace(FINE, gaps=0)), state(FINE, job="index"), "--json")
     assert result.exit_code == 1
     found = json.loads(result.stdout)
-    assert list(found) == ["ingest", "index", "unavailable"]
+    assert list(found) == ["ingest", "index", "unavailable", "refused"]
+    assert found["refused"] == {"rows": 90, "share": 90 / 990, "reasons": {"null_value": 60, "trailing_bytes": 30}}
     assert (found["ingest"]["adds_up"], found["index"]["adds_up"], found["unavailable"]) == (False, True, None)
     assert found["ingest"]["problems"] == ["partition 0: 1000 offsets read, 993 explained"]
     assert found["index"]["last_committed_at"] == "2026-01-31 12:00:05"

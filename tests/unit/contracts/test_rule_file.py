@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.contracts.rule_file import load_rules
+from pipelines.contracts.rule_file import load_rules, parse_rules
 from pipelines.contracts.rules import RuleSet
 from pipelines.errors import InvalidRuleFile
 
@@ -169,11 +169,130 @@ def rules_of(number: int) -> str:
     return "subject: s\nrules:\n" + "".join(one.format(n=n) for n in range(number))
 
 
-def test_a_long_holds_61_bits_so_61_rules_are_the_most(tmp_path: Path) -> None:
-    assert len(load(tmp_path, rules_of(61)).rules) == 61
-    error = refusal(tmp_path, rules_of(64))
+def test_a_long_has_60_bits_for_rules_so_60_are_the_most(tmp_path: Path) -> None:
+    assert len(load(tmp_path, rules_of(60)).rules) == 60
+    error = refusal(tmp_path, rules_of(61))
     assert error.line == 2
-    assert "at most 61" in error.reason
+    assert "at most 60" in error.reason
+
+
+COMPARED = """\
+subject: s
+rules:
+  - id: smaller
+    field: size
+    check: compare
+    op: "<="
+    other: room
+    severity: critical
+    message: size must not be greater than room
+    owner: us
+    when:
+      field: name
+      one_of: [a, b]
+"""
+MORE_KINDS = KINDS | {"room": "number", "nick": "text"}
+
+
+def test_a_comparison_with_a_condition_is_read_whole(tmp_path: Path) -> None:
+    [rule] = parse_rules(COMPARED, "rules", MORE_KINDS).model_dump(mode="json")["rules"]
+    assert rule == {
+        "id": "smaller",
+        "field": "size",
+        "check": "compare",
+        "op": "<=",
+        "other": "room",
+        "severity": "critical",
+        "message": "size must not be greater than room",
+        "owner": "us",
+        "when": {"field": "name", "one_of": ["a", "b"]},
+    }
+
+
+@pytest.mark.parametrize(
+    "when",
+    ["{field: size, min: 1}", "{field: size, max: -1, present: yes}", "{field: nick, present: no}"],
+)
+def test_conditions_of_every_kind_are_read(when: str) -> None:
+    text = COMPARED.replace("\n      field: name\n      one_of: [a, b]", f" {when}")
+    assert parse_rules(text, "rules", MORE_KINDS).rules[0].when is not None
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "line", "reason"),
+    [
+        pytest.param("other: room", "other: rome", 7, "smaller: unknown field 'rome'; there are name", id="other"),
+        pytest.param(
+            "other: room", "other: nick", 7, "the number field 'size' can't be compared with the text", id="mix"
+        ),
+        pytest.param("other: room", "other: size", 3, "size is compared with itself", id="itself"),
+        pytest.param("    other: room\n", "", 3, "rules.0.other: Field required", id="no other"),
+        pytest.param('op: "<="', 'op: "<>"', 6, "rules.0.op: Input should be '<', '<='", id="no operator"),
+        pytest.param('op: "<="', "op: =", 6, "an operator needs quotes", id="= without quotes"),
+        pytest.param('op: "<="', "op: !=", 6, "an operator needs quotes", id="!= without quotes"),
+        pytest.param('op: "<="', "op: >=", 6, "an operator needs quotes", id=">= without quotes"),
+        pytest.param("      one_of: [a, b]\n", "", 11, "when needs present, min, max or one_of", id="no part"),
+        pytest.param("      field: name\n", "", 11, "rules.0.when.field: Field required", id="when without field"),
+        pytest.param(
+            "field: name", "field: nmae", 12, "smaller: unknown field 'nmae'; there are name", id="when.field"
+        ),
+        pytest.param(
+            "one_of: [a, b]", "min: 1", 13, "when: min can't be put on the text field 'name'", id="min of text"
+        ),
+        pytest.param(
+            "one_of: [a, b]", "max: 1", 13, "when: max can't be put on the text field 'name'", id="max of text"
+        ),
+        pytest.param("field: name", "field: room", 13, "when: one_of can't be put on the number field", id="one_of"),
+        pytest.param("one_of: [a, b]", "one_of: []", 13, "rules.0.when.one_of: Tuple should have at least", id="none"),
+        pytest.param("one_of: [a, b]", "one_off: [a]", 13, "rules.0.when.one_off: Extra inputs", id="unknown part"),
+        pytest.param(
+            "one_of: [a, b]", "present: maybe", 13, "rules.0.when.present: Input should be a valid bool", id="?"
+        ),
+        pytest.param(
+            "one_of: [a, b]", "one_of: [a]\n      present: no", 11, "a null meets only present: false", id="never"
+        ),
+        pytest.param("one_of: [a, b]", "min: 2\n      max: 1", 11, "min 2 is greater than max 1", id="crossed"),
+        pytest.param(
+            "one_of: [a, b]", "min: 1.5", 13, "rules.0.when.min: Input should be a valid integer", id="broken"
+        ),
+        pytest.param("one_of: [a, b]", "min: 9223372036854775808", 13, "less than or equal to", id="no long"),
+    ],
+)
+def test_a_mistake_in_a_comparison_or_condition_is_named(good: str, bad: str, line: int, reason: str) -> None:
+    assert COMPARED.count(good) == 1
+    with pytest.raises(InvalidRuleFile) as caught:
+        parse_rules(COMPARED.replace(good, bad), "hdfs://rules", MORE_KINDS)
+    assert str(caught.value).startswith(f"hdfs://rules:{line}: ")
+    assert reason in caught.value.reason
+
+
+@pytest.mark.parametrize("op", ["<", "<=", ">=", ">"])
+def test_texts_have_no_order(op: str) -> None:
+    text = COMPARED.replace("field: size", "field: nick").replace("other: room", "other: name").replace("<=", op)
+    with pytest.raises(InvalidRuleFile, match=r"rules:6: smaller: texts have no order") as caught:
+        parse_rules(text, "rules", MORE_KINDS)
+    assert f"{op} can't be put on the text field 'nick'" in caught.value.reason
+
+
+@pytest.mark.parametrize("op", ["=", "!="])
+def test_texts_can_be_equal(op: str) -> None:
+    text = COMPARED.replace("field: size", "field: nick").replace("other: room", "other: name").replace("<=", op)
+    assert parse_rules(text, "rules", MORE_KINDS).rules[0].field == "nick"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "a: !!int ''", "a: !!bool maybe", "a: !!timestamp soon", "a: !!binary é", "? [a]\n: b", "a: \x00"],
+)
+def test_whatever_yaml_chokes_on_is_a_mistake_in_the_file(text: str) -> None:
+    with pytest.raises(InvalidRuleFile, match="not YAML"):
+        parse_rules(text, "rules", KINDS)
+
+
+@pytest.mark.parametrize("text", ["subject: s\nrules: &r [*r]\n", "&a [*a]", "subject: &s {x: *s}\nrules: []\n"])
+def test_a_file_that_holds_itself_is_a_mistake(text: str) -> None:
+    with pytest.raises(InvalidRuleFile, match=r"rules:[12]: "):
+        parse_rules(text, "rules", KINDS)
 
 
 def test_the_first_of_several_mistakes_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipelines.contracts.evaluate import evaluator
 from pipelines.contracts.rule_file import load_rules
-from pipelines.contracts.rules import RuleSet
+from pipelines.contracts.rules import Changes, RuleSet, changes
 from pipelines.records import Severity, Violation
 
 NOW_MS = 1_700_000_000_000
@@ -167,6 +168,131 @@ def test_no_addresses(address: str) -> None:
     assert is_broken(IP, address)
 
 
+# Compare
+
+NAN, INF = float("nan"), float("inf")
+OPERATORS = ("<", "<=", "=", "!=", ">=", ">")
+
+
+def holds(left: Any, op: str, right: Any) -> bool:
+    one = rule("compare", "n", op=op, other="m")
+    return not evaluator(rule_set(one))({"n": left, "m": right}, NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "true"),
+    [
+        (1, 2, "< <= !="),
+        (2, 2, "<= = >="),
+        (2, 1, "!= >= >"),
+        (-(2**63), 2**63 - 1, "< <= !="),
+        (2**53, 2**53 + 1, "< <= !="),  # longs are compared exactly
+        (float(2**53), 2**53 + 1, "<= = >="),  # with a double the long is a double too
+        (0.5, 1, "< <= !="),
+        (0.0, -0.0, "<= = >="),
+        (NAN, NAN, "<= = >="),
+        (NAN, INF, "!= >= >"),
+        (NAN, 2**63 - 1, "!= >= >"),
+        (-INF, -(2**63), "< <= !="),
+        (INF, NAN, "< <= !="),
+    ],
+)
+def test_numbers_are_compared_as_spark_does(left: Any, right: Any, true: str) -> None:
+    assert [op for op in OPERATORS if holds(left, op, right)] == true.split()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "is_equal"), [("a", "a", True), ("a", "A", False), ("", "", True), ("é", "e\u0301", False)]
+)
+def test_texts_are_equal_code_point_by_code_point(left: str, right: str, is_equal: bool) -> None:
+    assert (holds(left, "=", right), holds(left, "!=", right)) == (is_equal, not is_equal)
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+@pytest.mark.parametrize(("left", "right"), [(None, 1), (1, None), (None, None)])
+def test_a_null_on_either_side_breaks_no_comparison(left: Any, op: str, right: Any) -> None:
+    assert holds(left, op, right)
+
+
+@pytest.mark.parametrize(
+    ("one", "is_wrong"),
+    [
+        (rule("range", "n", min=0), False),
+        (rule("range", "n", max=2**63 - 1), True),
+        (rule("range", "n", max=5), True),
+        (rule("time_window", "n", before_s=1, after_s=1), True),
+    ],
+)
+def test_nan_is_larger_than_every_bound(one: dict[str, Any], is_wrong: bool) -> None:
+    assert is_broken(one, NAN) == is_wrong
+
+
+def test_a_bound_is_a_double_where_the_field_is_one() -> None:
+    one = rule("range", "n", min=2**53 + 1)
+    assert is_broken(one, 2**53)
+    assert not is_broken(one, float(2**53))
+
+
+# Conditions
+
+
+def counts(when: dict[str, Any], value: Any) -> bool:
+    """Whether a rule that every record breaks counts for a record with this value."""
+    one = rule("length", min=9, when={"field": "n"} | when)
+    return bool(evaluator(rule_set(one))({"a": "x", "n": value}, NOW_MS))
+
+
+@pytest.mark.parametrize(
+    ("when", "met", "not_met"),
+    [
+        ({"present": True}, [0, "", " ", NAN], [None]),
+        ({"present": False}, [None], [0, "", NAN]),
+        ({"min": 500}, [500, 2**63 - 1, 500.0, INF, NAN], [499, 499.9, -500, None]),
+        ({"max": 500}, [500, -(2**63), -INF], [501, 500.1, NAN, None]),
+        ({"min": 1, "max": 3}, [1, 3], [0, 4, NAN, None]),
+        ({"min": 7, "max": 7}, [7], [6, 8]),
+        ({"min": 2**53 + 1}, [2**53 + 1, float(2**53)], [2**53]),
+        ({"one_of": ["GET", ""]}, ["GET", ""], ["get", "GET ", None]),
+        ({"present": True, "min": 5}, [5], [4, None]),
+    ],
+)
+def test_a_rule_counts_only_where_its_condition_is_met(
+    when: dict[str, Any], met: list[Any], not_met: list[Any]
+) -> None:
+    assert [value for value in met + not_met if counts(when, value)] == met
+
+
+def test_a_condition_can_be_on_the_field_itself_and_on_any_check() -> None:
+    when = {"field": "n", "min": 500}
+    rules = rule_set(
+        rule("required", "b", id="r1", when=when),
+        rule("range", "n", id="r2", max=599, when=when),
+        rule("one_of", id="r3", values=["y"], when=when),
+        rule("pattern", id="r4", regex="y", when=when),
+        rule("length", id="r5", max=0, when=when),
+        rule("ip", id="r6", when=when),
+        rule("time_window", "n", id="r7", before_s=0, after_s=0, when=when),
+        rule("compare", "n", id="r8", op="<", other="n2", when=when),
+    )
+    judge = evaluator(rules)
+    assert [v.code for v in judge({"a": "x", "b": None, "n": 600, "n2": 1}, NOW_MS)] == [f"r{k}" for k in range(1, 9)]
+    assert judge({"a": "x", "b": None, "n": 499, "n2": 1}, NOW_MS) == []
+
+
+def test_a_comparison_shows_both_values() -> None:
+    one = rule("compare", "n", op="<", other="m")
+    [violation] = evaluator(rule_set(one))({"n": 7, "m": 3}, NOW_MS)
+    assert (violation.field, violation.message) == ("n", "m (found 7; m is 3)")
+
+
+@pytest.mark.parametrize("personal", [("a",), ("b",), ("a", "b")])
+def test_a_comparison_with_a_personal_field_shows_neither_value(personal: tuple[str, ...]) -> None:
+    """Broken != means equal: the value of one would be that of the other."""
+    one = rule("compare", "a", op="!=", other="b")
+    [violation] = evaluator(rule_set(one, personal=personal))({"a": "me", "b": "me"}, NOW_MS)
+    assert violation.message == "m (found ***; b is ***)"
+
+
 def test_all_violations_come_in_file_order_with_message_severity_and_fingerprint() -> None:
     rules = rule_set(
         rule("length", id="short", min=2, severity="warning", message="too short"),
@@ -288,6 +414,7 @@ def test_layout_comments_and_order_of_keys_change_no_fingerprint(read: Callable[
         ("max: 5", "max: 6"),
         ("severity: warning", "severity: critical"),
         ("message: one", "message: uno"),
+        ("message: one", "message: one\n    when: {field: b, present: true}"),
     ],
 )
 def test_any_change_of_meaning_changes_rule_and_set(read: Callable[[str], RuleSet], old: str, new: str) -> None:
@@ -323,3 +450,71 @@ def test_fingerprints_stay_the_same_from_release_to_release() -> None:
     assert rule_set(REQUIRED).rules[0].fingerprint == "65de19973c811a78"
     # printf '["s",[],["65de19973c811a78"]]' | sha256sum
     assert rule_set(REQUIRED).fingerprint == "3bfa7a64080f9980"
+    # printf '{"check":"compare","field":"n","id":"r","message":"m","op":"<","other":"k","owner":"us",
+    #          "severity":"critical","when":{"field":"b","one_of":["x"]}}' (without the line break) | sha256sum
+    one = rule("compare", "n", op="<", other="k", when={"field": "b", "one_of": ["x"]})
+    assert rule_set(one).rules[0].fingerprint == "0e71f85c1effe8c8"
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        {"field": "b", "present": True},
+        {"field": "b", "present": False},
+        {"field": "n", "present": True},
+        {"field": "n", "min": 1},
+        {"field": "n", "max": 1},
+        {"field": "n", "min": 1, "max": 1},
+        {"field": "b", "one_of": ["x"]},
+        {"field": "b", "one_of": ["x", "y"]},
+    ],
+)
+def test_every_condition_has_a_fingerprint_of_its_own(when: dict[str, Any]) -> None:
+    one = rule("length", max=1)
+    assert (
+        len({rule_set(r).fingerprint for r in (one, one | {"when": when}, one | {"when": {"field": "n", "min": 2}})})
+        == 3
+    )
+
+
+def test_the_definition_is_what_the_fingerprint_is_made_of_and_reads_back() -> None:
+    rules = rule_set(
+        rule("compare", "n", op="<=", other="k", when={"field": "b", "present": False}),
+        rule("range", "n", id="r2", max=5),
+        personal=("a",),
+    )
+    for one in rules.rules:
+        assert hashlib.sha256(one.definition.encode()).hexdigest()[:16] == one.fingerprint
+    again = RuleSet.model_validate_json(rules.definition)
+    assert again == rules
+    assert (again.fingerprint, again.definition) == (rules.fingerprint, rules.definition)
+
+
+def test_the_fields_that_verdicts_depend_on() -> None:
+    rules = rule_set(
+        rule("compare", "n", op="<=", other="k", when={"field": "b", "present": False}), rule("length", id="r2", max=5)
+    )
+    assert rules.fields == ("n", "b", "k", "a")
+
+
+# Differences of two sets
+
+
+def test_a_set_does_not_differ_from_itself() -> None:
+    rules = rule_set(rule("required"), personal=("a",))
+    found = changes(rules, rules)
+    assert found == Changes((), (), (), reordered=False, personal=False)
+    assert not found
+
+
+def test_rules_are_added_removed_and_changed_by_id_and_fingerprint() -> None:
+    same, old, gone = rule("required", id="same"), rule("length", id="old", max=1), rule("required", id="gone")
+    before = rule_set(same, old, gone)
+    after = rule_set(rule("required", id="new"), same, old | {"max": 2})
+    assert changes(before, after) == Changes(("new",), ("gone",), ("old",), reordered=False, personal=False)
+
+
+def test_another_order_and_other_personal_fields_are_changes_too() -> None:
+    one, two = rule("required", id="one"), rule("required", id="two")
+    assert changes(rule_set(one, two), rule_set(two, one)) == Changes((), (), (), reordered=True, personal=False)
+    assert changes(rule_set(one), rule_set(one, personal=("a",))) == Changes((), (), (), reordered=False, personal=True)

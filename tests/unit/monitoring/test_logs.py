@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import structlog
 
-from pipelines.errors import SinkUnavailable
+from pipelines.errors import InvalidRuleFile, SinkUnavailable
 from pipelines.monitoring import logs
 from pipelines.monitoring.logs import BatchLog
 from pipelines.records import Batch, OffsetRange
@@ -90,6 +90,22 @@ def test_a_retry_is_one_short_line_whatever_failed(
     BatchLog("index").retry(error, 0)
     assert len(written.getvalue().splitlines()) == 1
     assert lines(written)[0]["error"] == shown
+
+
+def test_what_became_of_a_new_rule_file(written: io.StringIO) -> None:
+    log = BatchLog("ingest")
+    log.rules_swapped("aaaa", "bbbb")
+    log.rules_refused(InvalidRuleFile("hdfs://rules.yaml", 7, "not YAML: a\nb"), "bbbb")
+    assert lines(written) == [
+        {"job": "ingest", "level": "info", "event": "rules_swapped", "before": "aaaa", "after": "bbbb"},
+        {
+            "job": "ingest",
+            "level": "error",
+            "event": "rules_refused",
+            "error": "hdfs://rules.yaml:7: not YAML: a\nb",
+            "kept": "bbbb",
+        },
+    ]
 
 
 def test_texts_of_any_kind_stay_on_one_line(written: io.StringIO) -> None:

@@ -1,0 +1,134 @@
+"""A schema that changes while the jobs run: new columns without a stop, and one bad version that harms no other."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fastavro
+import httpx2
+import pytest
+from delta.tables import DeltaTable
+from elasticsearch import Elasticsearch
+
+from pipelines import bootstrap
+from pipelines.adapters.registry import Registry
+from pipelines.contracts import avro
+from pipelines.errors import RegistryUnavailable, UsageError
+from pipelines.records import VALID
+from tests.proxy import Proxy
+from tests.world import World, record
+
+V1 = json.loads(avro.load("api6-logs-value", 1).text)
+REGION = {"name": "region", "type": ["null", "string"], "default": None}
+WITH_REGION = {**V1, "fields": [*V1["fields"], REGION]}
+WIDER = {**V1, "fields": [f | ({"type": "long"} if f["name"] == "payload_size" else {}) for f in V1["fields"]]}
+TEXT_STATUS = {**V1, "fields": [f | ({"type": "string"} if f["name"] == "status_code" else {}) for f in V1["fields"]]}
+
+Register = Callable[[dict[str, Any]], int]
+
+
+@pytest.fixture
+def register(world: World) -> Iterator[Register]:
+    """Register a version, whatever the registry thinks of it with ``force``; all but the first are gone afterwards."""
+    registry, subject = world.settings.registry, world.settings.registry.subject
+    rest = httpx2.Client(base_url=registry.url, headers={"Content-Type": "application/vnd.schemaregistry.v1+json"})
+    before = set(rest.get(f"/subjects/{subject}/versions").json())
+
+    def add(schema: dict[str, Any]) -> int:
+        answer = rest.post(f"/subjects/{subject}/versions", json={"schema": json.dumps(schema)}).raise_for_status()
+        return int(answer.json()["id"])
+
+    try:
+        yield add
+    finally:
+        for version in sorted(set(rest.get(f"/subjects/{subject}/versions").json()) - before):
+            rest.delete(f"/subjects/{subject}/versions/{version}").raise_for_status()
+        rest.put(f"/config/{subject}", json={"compatibility": "BACKWARD"}).raise_for_status()
+        rest.close()
+
+
+def encoded(schema: dict[str, Any], schema_id: int, **values: Any) -> bytes:
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), record(**values))
+    return b"\x00" + struct.pack(">I", schema_id) + out.getvalue()
+
+
+def test_an_optional_field_arrives_in_table_and_index_without_a_stop_or_a_rewrite(
+    world: World, register: Register
+) -> None:
+    ingest = bootstrap.job("ingest", world.settings, world.spark)
+    index = bootstrap.job("index", world.settings, world.spark)
+    world.send([world.encode(record()) for _ in range(12)])
+    for job in (ingest, index):
+        job.run(once=True)
+    files_before = set(world.table(VALID).inputFiles())
+
+    new_id = register(WITH_REGION)
+    world.send([encoded(WITH_REGION, new_id, region="eu-central"), world.encode(record())], partition=0)
+    for job in (ingest, index):
+        job.run(once=True)
+
+    rows = world.valid()
+    assert {at: row["region"] for at, row in rows.items() if row["region"]} == {(0, 1): "eu-central"}
+    assert len(rows) == 14
+    assert world.invalid() == {}
+    assert files_before < set(world.table(VALID).inputFiles())
+    found = {(d["kafka_partition"], d["kafka_offset"]): d.get("region") for d in world.documents().values()}
+    assert found == {at: ("eu-central" if at == (0, 1) else None) for at in rows}
+    mapping = Elasticsearch(world.settings.elasticsearch.url).indices.get_mapping(
+        index=f"{world.settings.elasticsearch.index_prefix}-*"
+    )
+    assert {m["mappings"]["properties"]["region"]["type"] for m in mapping.values()} == {"keyword"}
+
+
+def test_a_number_that_grew_fits_its_column_without_a_rewrite(world: World, register: Register) -> None:
+    world.send([world.encode(record(payload_size=5))], partition=0)
+    world.run("ingest")
+    files_before = set(world.table(VALID).inputFiles())
+    new_id = register(WIDER)
+    world.send([encoded(WIDER, new_id, payload_size=2**40), world.encode(record(payload_size=6))], partition=0)
+    world.run("ingest")
+    assert {at: row["payload_size"] for at, row in world.valid().items()} == {(0, 0): 5, (0, 1): 2**40, (0, 2): 6}
+    assert files_before < set(world.table(VALID).inputFiles())
+    history = DeltaTable.forName(world.spark, f"{world.settings.metastore.database}.{VALID}").history()
+    assert {r["operation"] for r in history.collect()} == {"CREATE TABLE", "WRITE"}
+
+
+def test_an_incompatible_version_is_refused_by_the_registry_and_if_forced_harms_only_its_own_records(
+    world: World, register: Register
+) -> None:
+    with pytest.raises(UsageError):
+        Registry(world.settings.registry).register(world.settings.registry.subject, json.dumps(TEXT_STATUS))
+    subject = world.settings.registry.subject
+    httpx2.put(f"{world.settings.registry.url}/config/{subject}", json={"compatibility": "NONE"}).raise_for_status()
+    bad_id = register(TEXT_STATUS)
+    world.send([encoded(TEXT_STATUS, bad_id, status_code="200"), world.encode(record())], partition=0)
+    for job in ("ingest", "index"):
+        world.run(job)
+    [row] = world.invalid().values()
+    assert (row["kafka_offset"], row["error_type"], row["schema_id"]) == (0, "schema", bad_id)
+    assert row["error_message"].endswith("field status_code: string can't be read as int")
+    assert list(world.valid()) == [(0, 1)]
+    assert list(world.es_invalid()) == [(0, 0)]
+
+
+def test_registry_away_during_evolution_stops_the_batch_and_rejects_nothing(world: World, register: Register) -> None:
+    with Proxy(world.settings.registry.url) as proxy:
+        through = world.with_settings(registry={"url": proxy.url}, ingest={"retry_for_s": 0})
+        ingest = bootstrap.job("ingest", through, world.spark)
+        world.send([world.encode(record())], partition=0)
+        ingest.run(once=True)
+        new_id = register(WITH_REGION)
+        proxy.cut()
+        world.send([encoded(WITH_REGION, new_id, region="x")], partition=0)
+        with pytest.raises(RegistryUnavailable):
+            ingest.run(once=True)
+        assert (len(world.valid()), world.invalid()) == (1, {})
+        proxy.mend()
+        ingest.run(once=True)
+    assert [row["region"] for row in world.valid().values() if row["kafka_offset"] == 1] == ["x"]
+    assert world.invalid() == {}

@@ -1,0 +1,191 @@
+"""Every file under schemas/ is right, and the check does fail on those that are not."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.contracts.catalogue import LOG_SUBJECTS, check_all, flaws
+from pipelines.settings import ROOT
+
+SCHEMAS = ROOT / "schemas"
+LOG = "api6-logs-value"
+SHIPPED = (SCHEMAS / LOG / "v1.avsc").read_text(encoding="utf-8")
+OTHER = '{"type": "record", "name": "R", "fields": [{"name": "f", "type": "int"}]}'
+
+
+def test_every_schema_that_ships_is_right() -> None:
+    assert check_all(SCHEMAS) == []
+
+
+def test_the_subject_of_the_logs_is_among_them() -> None:
+    assert LOG_SUBJECTS == (LOG,)
+    assert (SCHEMAS / LOG / "v1.avsc").is_file()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of what ships, to be spoilt."""
+    return shutil.copytree(SCHEMAS, tmp_path / "schemas")
+
+
+def with_field(text: str, **field: Any) -> str:
+    """The schema with one more field, or another one in the place of the field of that name."""
+    schema = json.loads(text)
+    names = [f["name"] for f in schema["fields"]]
+    at = names.index(field["name"]) if field["name"] in names else len(names)
+    schema["fields"][at : at + 1] = [field]
+    return json.dumps(schema)
+
+
+def newest(folder: Path) -> int:
+    return len(list((folder / LOG).glob("v*.avsc")))
+
+
+def add_version(folder: Path, text: str, number: int | None = None) -> str:
+    """The name of the new file, as the check gives it."""
+    name = f"v{number or newest(folder) + 1}.avsc"
+    (folder / LOG / name).write_text(text, encoding="utf-8")
+    return f"{LOG}/{name}"
+
+
+def text_of(folder: Path, number: int) -> str:
+    return (folder / LOG / f"v{number}.avsc").read_text(encoding="utf-8")
+
+
+def test_a_good_next_version_is_fine(folder: Path) -> None:
+    last = text_of(folder, newest(folder))
+    add_version(folder, with_field(last, name="brand_new", type=["null", "string"], default=None))
+    assert check_all(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        (
+            {"name": "brand_new", "type": "string"},
+            "field brand_new: the writer has no such field, and the reader has no default for it (missing_default)",
+        ),
+        ({"name": "status_code", "type": "string"}, "field status_code: int can't be read as string (type_mismatch)"),
+        (
+            {"name": "user_agent", "type": "string"},
+            "field user_agent: null can't be read as string (union_branch_missing)",
+        ),
+        ({"name": "timestamp", "type": "int"}, "field timestamp: long can't be read as int (type_mismatch)"),
+    ],
+)
+def test_a_version_that_can_not_read_its_predecessor(folder: Path, field: dict[str, Any], reason: str) -> None:
+    last = newest(folder)
+    if field["name"] != "brand_new":  # the fields as they shipped first
+        shutil.rmtree(folder / LOG)
+        (folder / LOG).mkdir()
+        last = 1
+        add_version(folder, SHIPPED, 1)
+    file = add_version(folder, with_field(text_of(folder, last), **field))
+    assert check_all(folder) == [f"{file}: can't read what {LOG}/v{last}.avsc wrote: {reason}"]
+
+
+def test_each_version_is_held_against_the_one_before_only(tmp_path: Path) -> None:
+    subject = tmp_path / "s"
+    subject.mkdir()
+    for number, avro_type in enumerate(('"int"', '"long"', '"int"', '"long"'), start=1):
+        (subject / f"v{number}.avsc").write_text(OTHER.replace('"int"', avro_type), encoding="utf-8")
+    assert check_all(tmp_path) == [
+        "s/v3.avsc: can't read what s/v2.avsc wrote: field f: long can't be read as int (type_mismatch)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "not an Avro schema: "),
+        ("", "not an Avro schema: "),
+        ('{"type": "nonsense"}', "not an Avro schema: "),
+        ('{"type": "record", "name": "API6Log"}', "a log schema is an Avro record"),
+        ('"string"', "a log schema is an Avro record"),
+        (
+            with_field(SHIPPED, name="tags", type={"type": "array", "items": "string"}),
+            "field tags: a log field is a primitive",
+        ),
+        (
+            with_field(SHIPPED, name="region", type=["string", "null"], default=None),
+            "field region: the default None is not of its (first) type",
+        ),
+        (
+            with_field(SHIPPED, name="region", type={"type": "enum", "name": "E", "symbols": ["A"]}, default="B"),
+            "field region: the default 'B'",
+        ),
+    ],
+)
+def test_a_version_that_is_wrong_by_itself(folder: Path, text: str, reason: str) -> None:
+    file = add_version(folder, text)
+    [found] = check_all(folder)
+    assert found.startswith(f"{file}: ")
+    assert reason in found
+
+
+def test_bytes_that_are_not_utf8(folder: Path) -> None:
+    (folder / LOG / f"v{newest(folder) + 1}.avsc").write_bytes(SHIPPED.encode().replace(b"API6Log", b"\xff"))
+    [found] = check_all(folder)
+    assert found.endswith(": not UTF-8")
+
+
+def test_a_hole_between_versions(folder: Path) -> None:
+    last = newest(folder)
+    add_version(folder, text_of(folder, last), last + 3)
+    assert check_all(folder) == [f"{LOG}/v{last + n}.avsc: missing" for n in (1, 2)]
+
+
+@pytest.mark.parametrize("name", ["v0.avsc", "v01.avsc", "V2.avsc", "v2.json", "v2.avsc~", "2.avsc", ".v2.avsc.swp"])
+def test_names_that_are_no_version(folder: Path, name: str) -> None:
+    (folder / LOG / name).write_text(SHIPPED, encoding="utf-8")
+    assert check_all(folder) == [f"{LOG}/{name}: not named v<N>.avsc"]
+
+
+def test_folders_that_hold_no_version(tmp_path: Path) -> None:
+    assert check_all(tmp_path / "none") == ["none: there is no schema in it"]
+    (tmp_path / "stray.avsc").write_text(OTHER, encoding="utf-8")
+    (tmp_path / "subject").mkdir()
+    assert check_all(tmp_path) == ["stray.avsc: a file outside of any subject's folder", "subject: no version"]
+
+
+def test_only_the_logs_must_be_flat() -> None:
+    nested = json.dumps(
+        {"type": "record", "name": "R", "fields": [{"name": "f", "type": {"type": "map", "values": "int"}}]}
+    )
+    assert flaws("orders-value", nested) == []
+    assert flaws(LOG, nested) != []
+
+
+@pytest.mark.parametrize(
+    ("avro_type", "default", "fits"),
+    [
+        ("null", None, True), ("null", 0, False), ("int", 1, True), ("int", True, False), ("boolean", True, True),
+        ("double", 1, True), ("double", 1.5, True), ("string", "", True), ("bytes", "\u00ff", True),
+        (["null", "int"], None, True), (["null", "int"], 1, False), (["int", "null"], 1, True),
+        ({"type": "array", "items": "int"}, [], True), ({"type": "array", "items": "int"}, {}, False),
+        ({"type": "map", "values": "int"}, {}, True), ({"type": "enum", "name": "E", "symbols": ["A"]}, "A", True),
+        ({"type": "fixed", "name": "F", "size": 1}, "a", True), (["int", "string"], "a", False),
+        ({"type": "record", "name": "I", "fields": []}, {}, True), ({"type": "long", "logicalType": "x"}, 3, True),
+    ],
+)  # fmt: skip
+def test_defaults(avro_type: Any, default: Any, fits: bool) -> None:
+    schema = {"type": "record", "name": "R", "fields": [{"name": "f", "type": avro_type, "default": default}]}
+    assert (flaws("s", json.dumps(schema)) == []) == fits
+
+
+def test_defaults_in_depth_and_of_named_types() -> None:
+    inner = {"type": "record", "name": "I", "fields": [{"name": "g", "type": ["int", "null"], "default": None}]}
+    schema = {
+        "type": "record",
+        "name": "R",
+        "fields": [{"name": "f", "type": ["null", {"type": "array", "items": inner}]}],
+    }
+    assert flaws("s", json.dumps(schema)) == ["field f.g: the default None is not of its (first) type"]
+    enum = {"type": "enum", "name": "E", "symbols": ["A"]}
+    fields = [{"name": "f", "type": enum}, {"name": "g", "type": "E", "default": "A"}]
+    assert flaws("s", json.dumps({"type": "record", "name": "R", "fields": fields})) == []
