@@ -16,12 +16,15 @@ from pyspark.sql.avro.functions import from_avro
 from pipelines.contracts.avro import DecodeProblem, encoded_size
 from pipelines.contracts.wire import HEADER_LENGTH, MAGIC, WireProblem
 from pipelines.contracts.writer import Field, SchemaSet, Writer
+from pipelines.ingest.codegen import border
 from pipelines.records import Stage
 
 _HEADER = f"substring(value, 1, {HEADER_LENGTH})"
 _IS_JSON = "the value is plain JSON; expected magic byte 00, schema id, Avro"
 _SIZED = {"string", "bytes"}
 _VARINT = {"int", "long"}
+_MOST_WRITERS = 5
+"""More of them and their sizes would not fit into one piece of generated code: 5,200 bytes, and 440 for each."""
 _FIXED_BYTES = {"float": 4, "double": 8, "boolean": 1, "enum": 1}  # MAX_SYMBOLS keeps an enum at one
 _LIMITS = [1 << (7 * length - 1) for length in range(1, 10)]
 """A zigzag varint of k bytes holds magnitudes below the k-th limit."""
@@ -49,8 +52,9 @@ def decode(schemas: SchemaSet) -> Callable[[DataFrame], DataFrame]:
     schema_id = _schema_id(schemas).alias("schema_id")
 
     def transform(frame: DataFrame) -> DataFrame:
-        decoded = frame.select("*", writer, body).select("*", written).select("*", *fields, *measures)
-        return decoded.select(*frame.columns, *names, schema_id, spare)
+        read = frame.select("*", writer, body).select("*", written)
+        read = border(read) if len(schemas.writers) > _MOST_WRITERS else read
+        return read.select("*", *fields, *measures).select(*frame.columns, *names, schema_id, spare)
 
     return transform
 

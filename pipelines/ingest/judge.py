@@ -9,10 +9,10 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
+from pipelines.ingest.codegen import border
 from pipelines.ingest.decode import decode
 from pipelines.ingest.validate import is_valid, validate
 
-_MORE_PARTITIONS_THAN_ANY = 1_000_000
 KAFKA_NAMES = {
     "topic": "kafka_topic",
     "partition": "kafka_partition",
@@ -32,7 +32,7 @@ def judge(schemas: SchemaSet, rules: RuleSet, keep: Sequence[str] = ()) -> Calla
     """
 
     renamed = [F.col(a).alias(b) for a, b in KAFKA_NAMES.items()]
-    decoded, validated = decode(schemas), validate(rules, schemas.gone_nullable)
+    decoded, validated = decode(schemas), validate(rules, schemas.gone_nullable, len(schemas.added))
     judged = [*map(F.col, keep), *_judged(rules, [field.name for field in schemas.reader.fields])]
 
     def transform(frame: DataFrame) -> DataFrame:
@@ -40,14 +40,6 @@ def judge(schemas: SchemaSet, rules: RuleSet, keep: Sequence[str] = ()) -> Calla
         return read.transform(decoded).transform(border).transform(validated).select(*judged)
 
     return transform
-
-
-def border(frame: DataFrame) -> DataFrame:
-    """Generated code ends here and starts anew: more than 8,000 bytes in one method would never be compiled.
-
-    Partitions stay as they are, for there are never so many.
-    """
-    return frame.coalesce(_MORE_PARTITIONS_THAN_ANY)
 
 
 class Judge:

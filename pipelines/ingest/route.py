@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
+from pipelines.ingest.codegen import constant
 from pipelines.ingest.coordinates import record_key
 from pipelines.ingest.decode import decode_problem
 from pipelines.ingest.explain import PROBLEM, explain
@@ -70,14 +71,6 @@ def _explained(stamp: Stamp, is_wanted: bool) -> Column:
     if not is_wanted:
         return F.lit(None).cast(PROBLEM)
     return explain(stamp.schemas)(F.when(is_undecodable(), F.col("value")), F.col("schema_id"))
-
-
-def constant(value: object) -> Column:
-    """``value`` on every row, without a trace of it in the generated code.
-
-    A plain literal is compiled into the code, so every batch would compile and warm up its own.
-    """
-    return F.array(F.lit(value))[F.pmod("kafka_partition", F.lit(1))]
 
 
 def event_time() -> Column:

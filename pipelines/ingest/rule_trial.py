@@ -10,8 +10,8 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from pipelines.contracts.rules import Rule, RuleSet
+from pipelines.ingest.codegen import border
 from pipelines.ingest.coordinates import record_key
-from pipelines.ingest.judge import border
 from pipelines.ingest.validate import breaks, found, is_valid, validate
 from pipelines.records import LOG_FIELDS
 

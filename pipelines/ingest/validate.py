@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from pipelines.contracts import rules as r
 from pipelines.contracts.canonical import NULL, SEPARATOR
 from pipelines.contracts.evaluate import MASK, OPERATORS, SHOWN_CHARS
+from pipelines.ingest.codegen import border
 from pipelines.ingest.decode import fault, precisely
 from pipelines.records import LOG_FIELDS, Severity
 
@@ -31,22 +32,30 @@ _V6_IN_FULL = r"\A" + ":".join([_GROUP] * 8) + r"\z"
 _V6_SHORTENED = rf"\A(?!(?:[^:]*:){{8}})(?:{_GROUP}(?::{_GROUP})*+)?::(?:{_GROUP}(?::{_GROUP})*+)?\z"
 """The common forms of an address in words that Java matches fast; what they miss is held against the whole grammar."""
 
+_ROOM, _RULE = 80, 4
+"""What a piece of generated code has room for: a rule takes 4, a column behind the ten 1 (230 and 60 bytes)."""
+
 VIOLATION = "struct<code:string,field:string,message:string,severity:string,rule_fingerprint:string>"
 
 
-def validate(rules: r.RuleSet, never_null: Sequence[str] = ()) -> Callable[[DataFrame], DataFrame]:
+def validate(rules: r.RuleSet, never_null: Sequence[str] = (), added: int = 0) -> Callable[[DataFrame], DataFrame]:
     """Add ``content_hash`` (long) and ``broken`` (long: bit k = rule k, the three highest bits = schema problems).
 
     In: the columns of ``decode`` and ``kafka_timestamp``. Both are null where the value does not decode.
-    ``never_null``: fields to hold against null because not every schema does.
+    ``never_null``: fields to hold against null because not every schema does. ``added``: how many fields there are
+    behind the ten.
     """
     is_record = F.col("spare") == 0
     canonical = _canonical().alias("_canonical")
     content_hash = F.when(is_record, F.crc32(F.col("_canonical").cast("binary"))).alias("content_hash")
-    broken = F.when(is_record, _mask(rules) + _schema_mask(never_null)).alias("broken")
+    first, *others = _masks(rules, max(1, (_ROOM - added) // _RULE))
+    broken = F.when(is_record, first + _schema_mask(never_null)).alias("broken")
 
     def transform(frame: DataFrame) -> DataFrame:
-        return frame.select("*", canonical).select(*frame.columns, content_hash, broken)
+        judged = frame.select("*", canonical).select(*frame.columns, content_hash, broken)
+        for mask in others:
+            judged = border(judged).withColumn("broken", F.col("broken") + mask)
+        return judged
 
     return transform
 
@@ -147,9 +156,11 @@ def _schema_mask(never_null: Sequence[str]) -> Column:
     return mask
 
 
-def _mask(rules: r.RuleSet) -> Column:
-    bits = (_bit(_counts(rule), 1 << k) for k, rule in enumerate(rules.rules))
-    return reduce(Column.__add__, bits, F.lit(0).cast("long"))
+def _masks(rules: r.RuleSet, size: int) -> list[Column]:
+    """The bits of so many rules at a time; at least one mask."""
+    bits = [_bit(_counts(rule), 1 << k) for k, rule in enumerate(rules.rules)]
+    pieces = [bits[at : at + size] for at in range(0, max(1, len(bits)), size)]
+    return [reduce(Column.__add__, piece, F.lit(0).cast("long")) for piece in pieces]
 
 
 def _bit(condition: Column, bit: int) -> Column:
