@@ -8,7 +8,12 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
+from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
+from pipelines import bootstrap
+from pipelines.cli import app
 from pipelines.settings import ROOT, Settings
 from stack import lifecycle
 
@@ -30,6 +35,15 @@ def sdp(
         timeout=timeout_s,
         check=False,
     )
+
+
+def sdp_here(spark: SparkSession, overrides: list[str], *arguments: str) -> tuple[int, str]:
+    """Run `sdp` in this process, on the session that is here: exit code and standard output. An error is raised."""
+    chosen = [part for text in overrides for part in ("--set", text)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "spark_session", lambda *_: spark)
+        result = CliRunner().invoke(app, [*arguments, *chosen], catch_exceptions=False)
+    return result.exit_code, result.stdout
 
 
 def stack_processes(settings: Settings) -> list[str]:

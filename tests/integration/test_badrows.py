@@ -16,9 +16,9 @@ from elasticsearch import Elasticsearch
 
 from pipelines import bootstrap
 from pipelines.flows.replay import Forecast, Pace, Report
-from pipelines.records import AUDIT, RowStatus
+from pipelines.records import AUDIT, Batch, RowStatus
 from pipelines.settings import ROOT
-from tests.commands import sdp
+from tests.commands import sdp, sdp_here
 from tests.world import NOW_MS, World, fields, record
 
 HOUR_MS = 3_600_000
@@ -67,7 +67,6 @@ def states(rows: dict[tuple[int, int], dict[str, Any]]) -> dict[tuple[int, int],
     return {at: (row["status"], row["attempt"]) for at, row in rows.items()}
 
 
-@pytest.mark.timeout(1_200)
 def test_a_person_lists_shows_and_replays(world: World, tmp_path: Path) -> None:
     taken = record()
     repaired = [record(http_method="get", api_endpoint=f"/v6/e{n % 2}") for n in range(5)]
@@ -78,10 +77,10 @@ def test_a_person_lists_shows_and_replays(world: World, tmp_path: Path) -> None:
     world.send([*values, json.dumps(as_json).encode(), world.encode(record()) + b"xy"], partition=4)
     drain(world)
 
-    def run(*arguments: str, code: int = 0) -> Any:
-        done = sdp(world.settings, *arguments, "--json", overrides=world.overrides(), timeout_s=300)
-        assert done.returncode == code, done.stderr[-3000:]
-        return json.loads(done.stdout)
+    def run(*arguments: str) -> Any:
+        code, printed = sdp_here(world.spark, world.overrides(), *arguments, "--json")
+        assert code == 0, printed
+        return json.loads(printed)
 
     listed = run("badrows", "list", "--by", "reason", "--by", "endpoint", "--by", "hour")
     assert listed["total"] == 9
@@ -119,7 +118,11 @@ def test_a_person_lists_shows_and_replays(world: World, tmp_path: Path) -> None:
     assert (world.valid(), world.invalid(), world.es_invalid(), world.documents()) == before
     assert tries(world) == []
 
-    done = run("badrows", "replay", path, "--yes", "--as", "ana")
+    answer = sdp(
+        world.settings, "badrows", "replay", path, "--yes", "--as", "ana", "--json", overrides=world.overrides()
+    )
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    done = json.loads(answer.stdout)
     assert done["replay"]["outcomes"] == {"replayed": 5, "duplicate": 1, "still_invalid": 1}
     valid, documents = world.valid(), world.documents()
     for n, wanted in enumerate(repaired, 1):
@@ -276,6 +279,22 @@ def test_chunks_keep_what_is_first_first(world: World, tmp_path: Path) -> None:
     add_up(world)
 
 
+class Cut(BaseException):
+    """Nothing catches it, so nothing is written after it."""
+
+
+def cut_at(world: World, path: Path, step: str, chunk: int, rows: int) -> None:
+    """Replay in this process until it is cut off there; what a kill leaves behind, without the wait for a JVM."""
+
+    def on_step(reached: str, batch: Batch) -> None:
+        if (reached, batch.batch_id) == (step, chunk):
+            raise Cut
+
+    kit = bootstrap.replay(world.settings, path, world.spark, on_step)
+    with pytest.raises(Cut):
+        kit.flow.run(kit.recipe, "cut off", Pace(canary=0, chunk_rows=rows))
+
+
 def kill_at(world: World, path: Path, step: str, chunk: int, rows: int) -> None:
     """Replay in a process group of its own until it kills itself there."""
     arguments = [str(path), step, str(chunk), str(rows), *world.overrides()]
@@ -284,15 +303,14 @@ def kill_at(world: World, path: Path, step: str, chunk: int, rows: int) -> None:
     assert done.returncode == -signal.SIGKILL, f"{step} was never reached:\n{done.stderr[-3000:]}"
 
 
-@pytest.mark.timeout(1_200)
-def test_killed_at_every_gap(world: World, tmp_path: Path) -> None:
+def test_cut_off_at_every_gap(world: World, tmp_path: Path) -> None:
     good = [record() for _ in range(12)]
     bad = [record(http_method="get", status_code=200 if n % 4 else 0) for n in range(48)]
     bad += [record(http_method="get", request_id=good[n]["request_id"]) for n in range(2)]
     world.send([world.encode(v) for v in (*good, *bad)])
     drain(world)
     path = recipe(tmp_path)
-    kills = [
+    cuts = [
         ("judged", 0),
         ("documents_written", 0),
         ("valid_written", 0),
@@ -300,8 +318,8 @@ def test_killed_at_every_gap(world: World, tmp_path: Path) -> None:
         ("es_states_written", 2),
         ("states_written", 3),
     ]
-    for step, chunk in kills:
-        kill_at(world, path, step, chunk, rows=10)
+    for step, chunk in cuts:
+        cut_at(world, path, step, chunk, rows=10)
     report = replay(world, path, canary=0, chunk_rows=10)
     assert report.went_on
     assert len(world.valid()) == len(good) + 36
@@ -324,7 +342,7 @@ def test_a_chunk_that_was_cut_off_is_finished_by_its_own_recipe(world: World, tm
     drain(world)
     first_four = "[http_method_known], partitions: [{partition: 0, until: 4}]"
     gets = METHODS.replace(", post: POST", "").replace("[http_method_known]", first_four)
-    kill_at(world, recipe(tmp_path, gets), "documents_written", 0, rows=4)
+    cut_at(world, recipe(tmp_path, gets), "documents_written", 0, rows=4)
     posts = (
         METHODS.replace("get: GET, ", "").replace("methods", "posts", 1).replace("{codes", "{endpoint: /v6/o, codes")
     )
@@ -335,7 +353,6 @@ def test_a_chunk_that_was_cut_off_is_finished_by_its_own_recipe(world: World, tm
     add_up(world)
 
 
-@pytest.mark.timeout(1_200)
 def test_ten_thousand_rows_killed_half_way(world: World, tmp_path: Path) -> None:
     world.send(world.encode(record(http_method="get")) for _ in range(10_000))
     drain(world)

@@ -13,18 +13,17 @@ from typing import Any
 
 import pytest
 import structlog
-from typer.testing import CliRunner
 
 from pipelines import bootstrap
 from pipelines.adapters.rule_sets import RuleSets
 from pipelines.adapters.tables import Tables
-from pipelines.cli import app
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import RuleSet
 from pipelines.errors import InvalidRuleFile
 from pipelines.flows.ports import Steps
 from pipelines.records import INVALID, LEDGER, RULE_SETS, Batch
 from pipelines.settings import ROOT, Settings
+from tests.commands import sdp_here
 from tests.world import World, record
 
 SHIPPED = (ROOT / "conf" / "rules" / "api6-logs.yaml").read_text(encoding="utf-8")
@@ -251,15 +250,13 @@ PROPOSED = (
 )
 
 
-def sdp(monkeypatch: pytest.MonkeyPatch, world: World, *arguments: str) -> tuple[int, Any]:
-    """``sdp rules …`` in this process, with the session that is here, and what it printed as JSON."""
-    monkeypatch.setattr(bootstrap, "spark_session", lambda *_: world.spark)
-    chosen = [part for text in world.overrides() for part in ("--set", text)]
-    result = CliRunner().invoke(app, ["rules", *arguments, *chosen, "--json"], catch_exceptions=False)
-    return result.exit_code, json.loads(result.stdout)
+def sdp(world: World, *arguments: str) -> tuple[int, Any]:
+    """Exit code of ``sdp rules …``, and what it printed as JSON."""
+    code, printed = sdp_here(world.spark, world.overrides(), "rules", *arguments, "--json")
+    return code, json.loads(printed)
 
 
-def test_a_proposed_set_is_tried_on_what_is_stored(corner: Corner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proposed_set_is_tried_on_what_is_stored(corner: Corner) -> None:
     world = corner.world
     codes = [200] * 20 + [404] * 3 + [500, 502, 503, 504, 599]
     values = [record(status_code=code, error_message="why" if code == 599 else None) for code in codes]
@@ -268,7 +265,7 @@ def test_a_proposed_set_is_tried_on_what_is_stored(corner: Corner, monkeypatch: 
     world.run("ingest", settings=corner.settings())
     corner.put(PROPOSED)
 
-    code, found = sdp(monkeypatch, world, "test", str(corner.path), "--since", "2h", "--samples", "2")
+    code, found = sdp(world, "test", str(corner.path), "--since", "2h", "--samples", "2")
     assert code == 1
     assert (found["rows"], found["rejected"]) == (30, 7)
     assert found["rejected_share"] == pytest.approx(7 / 30)
@@ -297,18 +294,18 @@ def test_a_proposed_set_is_tried_on_what_is_stored(corner: Corner, monkeypatch: 
     warned = [row["warnings"] for (partition, _), row in world.valid().items() if partition == 5]
     assert sum(1 for warnings in warned if warnings) == 8 - 5  # five of the eight are invalid by another rule
 
-    code, known = sdp(monkeypatch, world, "show")
+    code, known = sdp(world, "show")
     assert code == 0
     assert [one["fingerprint"] for one in known] == [corner.fingerprint(SHIPPED), corner.fingerprint(PROPOSED)]
 
 
-def test_a_set_that_rejects_nothing_new_ends_with_0(corner: Corner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_that_rejects_nothing_new_ends_with_0(corner: Corner) -> None:
     world = corner.world
-    code, found = sdp(monkeypatch, world, "test", str(corner.path), "--since", "2h")
+    code, found = sdp(world, "test", str(corner.path), "--since", "2h")
     assert (code, found["rows"], found["current"]) == (0, 0, None)
     world.send([world.encode(record()) for _ in range(5)])
     world.run("ingest", settings=corner.settings())
-    code, found = sdp(monkeypatch, world, "test", str(corner.path), "--since", "2h")
+    code, found = sdp(world, "test", str(corner.path), "--since", "2h")
     assert (code, found["rows"], found["rejected"], found["changes"]["changed"]) == (0, 5, 0, [])
-    code, found = sdp(monkeypatch, world, "test", str(corner.path), "--since", "9h", "--until", "8h")
+    code, found = sdp(world, "test", str(corner.path), "--since", "9h", "--until", "8h")
     assert (code, found["rows"]) == (0, 0)

@@ -23,7 +23,7 @@ from pipelines.contracts.writer import LogSchema
 from pipelines.errors import RegistryUnavailable, UsageError
 from pipelines.flows.schema_trial import Count, Effect, SchemaTrial
 from pipelines.settings import Settings
-from tests.commands import sdp
+from tests.commands import sdp, sdp_here
 from tests.compatibility_cases import CASES, EVERY_PAIR_OF_PRIMITIVES, Case
 from tests.world import NOW_MS, World, record
 
@@ -204,11 +204,11 @@ def test_the_command(world: World, tmp_path: Path) -> None:
     counts = {"records": 24, "decode_today": 24, "would_decode": 24, "newly_rejected": 0, "newly_accepted": 0}
     assert found["schemas"] == [{"schema_id": world.schema_id, **counts}]
 
-    wrong = sdp(world.settings, "schemas", "test", str(bad), "--since", "12h", overrides=world.overrides())
-    assert wrong.returncode == 1, wrong.stderr
-    assert "missing_default" in wrong.stdout
-    assert "refuses it" in wrong.stdout
-    assert "24 (100.00% of 24) records newly rejected" in wrong.stdout
+    code, printed = sdp_here(world.spark, world.overrides(), "schemas", "test", str(bad), "--since", "12h")
+    assert code == 1, printed
+    assert "missing_default" in printed
+    assert "refuses it" in printed
+    assert "24 (100.00% of 24) records newly rejected" in printed
 
     nowhere = ["kafka.bootstrap=localhost:9", *world.overrides()]
     away = sdp(world.settings, "schemas", "test", str(good), overrides=nowhere)
