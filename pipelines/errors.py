@@ -26,10 +26,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
 from pipelines.records import OffsetRange, Violation
+
+SHOWN_CHARS = 500
+_RAISED = re.compile(r"(: )?(Caused by: )?[\w.$]*(Exception|Error)\b")
+"""Begins the line of a stack trace that names an exception."""
 
 
 class Transient:
@@ -174,3 +179,11 @@ class ServerFailed(Terminal, Unavailable):
 
     exit_code = 3
     retriable = False
+
+
+def innermost_cause(error: BaseException) -> str:
+    """The line of an error's text that says what went wrong: of a Java stack trace the last exception it names."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    raised = [line for line in lines if _RAISED.match(line)]
+    chosen = lines[0] if isinstance(error, SdpError) or not raised else raised[-1]
+    return chosen.removeprefix(": ").removeprefix("Caused by: ")[:SHOWN_CHARS]

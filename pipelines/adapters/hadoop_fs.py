@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
+
+from pipelines.errors import SinkUnavailable
 
 
 class HadoopFiles:
@@ -33,7 +36,12 @@ class HadoopFiles:
         fs.mkdirs(path.getParent())
         if not overwrite and fs.exists(path):
             return False
-        stream = fs.create(path, overwrite)
+        try:
+            stream = fs.create(path, overwrite)
+        except Py4JJavaError as error:  # somebody else was quicker by a moment
+            if not overwrite and "AlreadyExists" in error.java_exception.getClass().getName():
+                return False
+            raise
         try:
             stream.write(bytearray(text.encode("utf-8")))
         finally:
@@ -45,8 +53,9 @@ class HadoopFiles:
         self._fs(uri).delete(self._path(uri), True)
 
     def move(self, source: str, target: str) -> None:
-        """Rename a file or folder on one file system."""
-        self._fs(source).rename(self._path(source), self._path(target))
+        """Rename a file or folder on one file system. Raises SinkUnavailable if that was not done."""
+        if not self._fs(source).rename(self._path(source), self._path(target)):
+            raise SinkUnavailable("the file system", source, f"it can't be renamed to {target}")
 
     def names(self, uri: str) -> list[str]:
         """Names in a folder; empty if it is not there."""

@@ -1,8 +1,9 @@
 """One running copy per job: a lease file beside the checkpoint, renewed by a heartbeat.
 
 Works on every file system that a checkpoint can live on. A holder that died is recognised at once on the same host
-(its process is gone) and elsewhere after ``TTL_S`` without a heartbeat. Should two copies slip through on a file system
-without atomic creation, Delta's transaction ids and Spark's checkpoint log still keep the data right.
+(its process is gone) and elsewhere after ``TTL_S`` without a heartbeat. Should two copies slip through, by finding the
+same dead holder in the same moment, the one whose file is gone stops with its next heartbeat; until then Delta's
+transaction ids and Spark's checkpoint log keep the data right.
 
 With each heartbeat the holder looks for a second file, the request to stop: the way to reach a job that runs somewhere
 on a cluster, where no signal does. Whatever is in it, it counts; an empty file from any other tool does as well.
@@ -133,6 +134,10 @@ class Lease:
             beat += 1
             renewed = Holder(mine.token, mine.host, mine.pid, mine.started_at, beat)
             try:
+                if (now := self._read()) is not None and now.token != mine.token:
+                    structlog.get_logger().error("lease_lost", job=self._job, holder=str(now))
+                    on_stop()
+                    return
                 self._files.write_text(self._uri, json.dumps(asdict(renewed)), overwrite=True)
                 if not asked and self._files.exists(self._stop_uri):
                     asked = True

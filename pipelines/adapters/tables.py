@@ -13,12 +13,14 @@ from delta.exceptions import (
     ConcurrentDeleteReadException,
     ConcurrentTransactionException,
     ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
 )
 from delta.tables import DeltaMergeBuilder, DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.utils import AnalysisException
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import retry, retry_if_exception, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from pipelines.contracts.writer import Field
 from pipelines.errors import MetastoreUnavailable, UsageError
@@ -70,6 +72,14 @@ _CONFLICTS = (
 )
 """Somebody else wrote to the table since we read it: the same statement may succeed now."""
 
+_A_FEW_TIMES, _LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
+
+
+def _may_be_there_now(error: BaseException) -> bool:
+    """Whether another job made the table in the same moment."""
+    made = isinstance(error, AnalysisException) and "already exists" in str(error).lower()
+    return made or isinstance(error, (ProtocolChangedException, MetadataChangedException, *_CONFLICTS))
+
 
 class Tables:
     """All tables of one database."""
@@ -79,22 +89,29 @@ class Tables:
         self._evolved: dict[str, Sequence[Field]] = {}
 
     def create_missing(self) -> None:
-        """Create the database and every table that is not there. Raises MetastoreUnavailable."""
+        """Create the database and every table that is not there, whoever else does so too.
+
+        Raises MetastoreUnavailable.
+        """
         try:
             self._spark.sql(
                 f"CREATE DATABASE IF NOT EXISTS {self._database} LOCATION '{self._warehouse}/{self._database}.db'"
             )
-            for table, columns in COLUMNS.items():
-                partitioned = f"PARTITIONED BY ({_PARTITIONED_BY[table]}) " if table in _PARTITIONED_BY else ""
-                self._spark.sql(
-                    f"CREATE TABLE IF NOT EXISTS {self._database}.{table} ({columns}) USING delta {partitioned}"
-                    f"TBLPROPERTIES ('delta.dataSkippingStatsColumns' = '{_FILTERED[table]}')"
-                )
+            for table in COLUMNS:
+                self._create(table)
         except AnalysisException as error:
             if "MetaException" in str(error) or "Hive" in str(error):
                 uri = self._spark.conf.get("spark.hadoop.hive.metastore.uris", "?")
                 raise MetastoreUnavailable("Hive metastore", str(uri), str(error).splitlines()[0]) from error
             raise
+
+    @retry(retry=retry_if_exception(_may_be_there_now), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    def _create(self, table: str) -> None:
+        partitioned = f"PARTITIONED BY ({_PARTITIONED_BY[table]}) " if table in _PARTITIONED_BY else ""
+        self._spark.sql(
+            f"CREATE TABLE IF NOT EXISTS {self._database}.{table} ({COLUMNS[table]}) USING delta {partitioned}"
+            f"TBLPROPERTIES ('delta.dataSkippingStatsColumns' = '{_FILTERED[table]}')"
+        )
 
     def evolve(self, table: str, fields: Sequence[Field]) -> None:
         """Add the columns that ``fields`` has more: metadata only, no row is rewritten.
@@ -162,12 +179,7 @@ class Tables:
         """Delete all rows of ``topic`` at or behind the offset that ``starts`` gives for their partition."""
         DeltaTable.forName(self._spark, f"{self._database}.{table}").delete(behind(starts, topic))
 
-    @retry(
-        retry=retry_if_exception_type(_CONFLICTS),
-        stop=stop_after_attempt(8),
-        wait=wait_exponential_jitter(multiplier=0.5, max=20),
-        reraise=True,
-    )
+    @retry(retry=retry_if_exception_type(_CONFLICTS), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
     def _merge(
         self,
         table: str,

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
-from pipelines.errors import SdpError, SinkUnavailable
+from pipelines.errors import SdpError, SinkUnavailable, innermost_cause
 from pipelines.flows.ports import Journal, LeaseHolder, LedgerStore, Steps, TableStore
 from pipelines.flows.position import Position
 from pipelines.records import Batch, OffsetRange
@@ -126,9 +126,10 @@ class Job:
         except StreamingQueryException:
             if isinstance(self._failure, StopRequested):
                 return
+            if self._failure is None or isinstance(self._failure, Py4JJavaError):  # the source is read within a batch
+                self.position.losses(starts, accept=bool(self._accepted))
             if self._failure is not None:
                 raise self._failure from None
-            self.position.losses(starts, accept=bool(self._accepted))
             raise
         finally:
             query.stop()
@@ -201,7 +202,7 @@ class Job:
     def _named(self, error: BaseException) -> SdpError:
         if isinstance(error, SdpError):
             return error
-        return SinkUnavailable("a server that the job needs", self.journal.uri, _cause(error))
+        return SinkUnavailable("a server that the job needs", self.journal.uri, innermost_cause(error))
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -211,8 +212,3 @@ def _may_pass(error: BaseException) -> bool:
     if isinstance(error, AnalysisException):
         return any(sign in str(error) for sign in _METASTORE_AWAY)
     return isinstance(error, StreamingQueryException | Py4JJavaError)
-
-
-def _cause(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if "Exception" in line or "Error" in line]
-    return lines[-1][:300] if lines else str(error)[:300]

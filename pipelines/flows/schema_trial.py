@@ -14,7 +14,7 @@ from pipelines.contracts.compatibility import Problem
 from pipelines.contracts.proposal import ColumnChange, Proposal, propose
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import LogSchema
-from pipelines.errors import RegistryUnavailable, Unavailable
+from pipelines.errors import RegistryUnavailable, Unavailable, innermost_cause
 from pipelines.ingest.trial import SAMPLES, sample_coordinates, trial
 from pipelines.records import OffsetRange
 
@@ -130,7 +130,7 @@ class SchemaTrial:
         try:
             rows = source.read(ranges).transform(trial(proposal, self.rules)).collect()
         except Py4JJavaError as error:
-            raise Unavailable("a server that Spark needs", self.topic, _cause(error)) from error
+            raise Unavailable("a server that Spark needs", self.topic, innermost_cause(error)) from error
         return Effect(ranges, _counts(rows), _rejections(rows))
 
 
@@ -151,8 +151,3 @@ def _rejections(rows: Sequence[Any]) -> tuple[Rejection, ...]:
 
 def _samples(row: Any) -> tuple[tuple[int, int], ...]:
     return tuple(sample_coordinates(key) for key in sorted({row[name] for name in SAMPLES}))
-
-
-def _cause(error: Py4JJavaError) -> str:
-    lines = [line.strip() for line in str(error.java_exception).splitlines() if "Exception" in line]
-    return (lines[-1] if lines else str(error.java_exception))[:300]

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 import structlog
 
+from pipelines.errors import innermost_cause
 from pipelines.records import Batch
 
 WARN_SHARE = 0.02
@@ -90,5 +91,5 @@ class BatchLog:
 
     def retry(self, error: BaseException | None, pause_s: float) -> None:
         """A try failed; the next one follows."""
-        first_line = str(error).splitlines()[0][:500] if error and str(error) else type(error).__name__
-        self._log.warning("retry", error=first_line, pause_s=round(pause_s, 1))
+        reason = type(error).__name__ if error is None or not str(error) else innermost_cause(error)
+        self._log.warning("retry", error=reason, pause_s=round(pause_s, 1))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from pipelines import bootstrap
 from pipelines import settings as settings_module
+from pipelines.adapters.tables import COLUMNS, Tables
 from pipelines.records import Batch
 from pipelines.settings import Settings
 from stack import lifecycle
@@ -41,6 +43,15 @@ def metastore(servers: Settings) -> Iterator[Metastore]:
     shared = Metastore(servers)
     yield shared
     shared.start()
+
+
+def test_both_jobs_may_make_the_tables_in_the_same_moment(world: World) -> None:
+    own = world.settings
+    makers = [Tables(world.spark.newSession(), own.metastore.database, own.warehouse_uri) for _ in range(3)]
+    with ThreadPoolExecutor(len(makers)) as pool:
+        for done in [pool.submit(maker.create_missing) for maker in makers]:
+            done.result()
+    assert {table.name for table in world.spark.catalog.listTables(own.metastore.database)} == set(COLUMNS)
 
 
 def test_a_metastore_stopped_between_two_writes_costs_delay_and_no_data(world: World, metastore: Metastore) -> None:

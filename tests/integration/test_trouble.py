@@ -106,6 +106,23 @@ def test_offsets_gone_by_retention_are_named_and_recorded_as_lost_on_request(wor
     assert sorted(world.valid()) == [(0, n) for n in (*range(10), 17, 18, 19)]
 
 
+def test_offsets_that_retention_takes_from_a_running_job_are_named(world: World) -> None:
+    topic = world.settings.kafka.topic
+    world.send([world.encode(record()) for _ in range(30)], partition=0)
+    admin = AdminClient({"bootstrap.servers": world.settings.kafka.bootstrap})
+
+    def retention(step: str, batch: Batch) -> None:
+        if (step, batch.batch_id) == ("started", 1):
+            for future in admin.delete_records([TopicPartition(topic, 0, 27)]).values():
+                future.result()
+
+    with pytest.raises(OffsetsLost) as stopped:
+        world.run("ingest", retention, world.with_settings(ingest={"max_offsets_per_trigger": 10}))
+    assert f"{topic}-0 [10, 27)" in str(stopped.value)
+    world.run("ingest", accept_loss=True)
+    assert sorted(world.valid()) == [(0, n) for n in (*range(10), 27, 28, 29)]
+
+
 def test_lost_checkpoint_is_refused_and_recovery_doubles_nothing(world: World) -> None:
     world.send([*(world.encode(record()) for _ in range(24)), b"bad"])
     world.run("ingest")

@@ -109,6 +109,19 @@ def test_a_lease_is_given_back_when_the_job_fails(files: FakeFiles) -> None:
     assert files.texts == {}
 
 
+def test_a_holder_whose_lease_another_one_took_stops_and_leaves_it_alone(
+    files: FakeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two copies that find the same dead holder may both take its lease; one of them must go."""
+    monkeypatch.setattr(lease_module, "HEARTBEAT_S", 0.01)
+    told = threading.Event()
+    with lease(files).held(told.set):
+        files.texts[URI] = holder()
+        assert told.wait(10)
+        assert json.loads(files.texts[URI])["token"] == "theirs"
+    assert json.loads(files.texts[URI])["token"] == "theirs"
+
+
 def test_a_second_copy_on_the_same_host_is_refused_at_once(files: FakeFiles, clock: FakeClock) -> None:
     with lease(files).held():
         before = files.texts[URI]

@@ -515,3 +515,18 @@ def test_offsets_that_vanish_while_the_job_runs_are_named_not_retried(house: Hou
         house.job.run()
     assert caught.value.ranges == (span(0, 5, 20),)
     assert house.retries == []
+
+
+def test_offsets_that_vanish_under_a_batch_are_named_not_retried(house: House) -> None:
+    """Spark reads the source within the batch, so it is the batch that fails."""
+    house.journal.id, house.journal.batches, house.journal.committed = "query-1", house.topic[:1], 1
+
+    def work(_: Batch) -> None:
+        house.broker.marks = {0: (20, 30)}
+        raise JavaTrouble("x")
+
+    house.during_work = work
+    with pytest.raises(OffsetsLost) as caught:
+        house.job.run()
+    assert caught.value.ranges == (span(0, 5, 20),)
+    assert house.retries == []

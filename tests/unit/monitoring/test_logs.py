@@ -80,6 +80,17 @@ def test_a_retry_says_why_and_how_long_it_pauses(written: io.StringIO) -> None:
     }
 
 
+def test_a_retry_names_the_innermost_cause_of_trouble_in_the_jvm(written: io.StringIO) -> None:
+    said = """An error occurred while calling o3602.collectToPython.
+: org.apache.spark.SparkException: Job aborted
+\tat org.apache.spark.SomeException.of(X.scala:1)
+Caused by: java.net.ConnectException: Connection refused
+\t... 12 more
+"""
+    BatchLog("ingest").retry(RuntimeError(said), 0)
+    assert lines(written)[0]["error"] == "java.net.ConnectException: Connection refused"
+
+
 @pytest.mark.parametrize(
     ("error", "shown"),
     [(KeyError(), "KeyError"), (None, "NoneType"), (ValueError("x" * 1_000_000), "x" * 500), (OSError("\n"), "")],
