@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,8 +21,15 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from pipelines.errors import InvalidSetting, UsageError
 
-ROOT = Path(os.environ.get("SDP_ROOT", Path(__file__).resolve().parents[1]))
-"""Folder that holds ``conf/`` and ``schemas/``: the checkout, or the unpacked application archive on a cluster."""
+
+def _root() -> Path:
+    above = Path(__file__).resolve().parents[1]
+    return above if (above / "conf").is_dir() else Path(sys.prefix) / "share" / "sdp"
+
+
+ROOT = Path(os.environ.get("SDP_ROOT", _root()))
+"""Folder that holds ``conf/`` and ``schemas/``: the checkout, the unpacked application archive on a cluster, or where
+``pip install`` of the package puts them."""
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
