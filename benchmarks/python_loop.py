@@ -13,11 +13,11 @@ import fastavro
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from pipelines.adapters.kafka import KafkaAdmin
-from pipelines.adapters.kafka_options import librdkafka_options
 from pipelines.adapters.registry import Registry
 from pipelines.contracts import avro, wire
 from pipelines.contracts.canonical import content_hash
 from pipelines.contracts.evaluate import evaluator
+from pipelines.contracts.kafka_options import librdkafka_options
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.wire import HEADER_LENGTH

@@ -5,7 +5,7 @@ from __future__ import annotations
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame
 
-from pipelines.adapters.kafka_options import java_options
+from pipelines.contracts.kafka_options import java_options
 from pipelines.errors import SinkUnavailable
 from pipelines.settings import KafkaSettings
 

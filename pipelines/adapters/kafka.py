@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType  # type: ignore[attr-defined]
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from pipelines.adapters.kafka_options import librdkafka_options
+from pipelines.contracts.kafka_options import librdkafka_options
 from pipelines.contracts.topics import TopicReport, TopicSpec, compare, wanted_topics
 from pipelines.errors import BrokerUnavailable, SdpError, UsageError
 from pipelines.settings import KafkaSettings, Settings

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from pipelines.adapters.kafka import kafka_error
-from pipelines.adapters.kafka_options import librdkafka_options
+from pipelines.contracts.kafka_options import librdkafka_options
 from pipelines.settings import KafkaSettings
 from pipelines.traffic.generate import Message as Generated
 

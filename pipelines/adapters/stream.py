@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming import StreamingQuery
 
 from pipelines.adapters.kafka import KafkaAdmin
-from pipelines.adapters.kafka_options import java_options
+from pipelines.contracts.kafka_options import java_options
 from pipelines.records import OffsetRange
 from pipelines.settings import KafkaSettings
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.adapters.kafka_options import java_options, librdkafka_options
+from pipelines.contracts.kafka_options import java_options, librdkafka_options
 from pipelines.errors import InvalidSetting
 from pipelines.settings import KafkaSettings
 
