@@ -121,7 +121,7 @@ def _quick_check(fields: Mapping[str, Field]) -> Callable[[Record], bool]:
     others = [f for f in fields.values() if f.type not in ("string", "enum")]
     plain = tuple((f.name, _PYTHON_TYPES.get(f.type)) for f in others if not f.nullable)
     small = tuple(f.name for f in others if f.type == "int" and not f.nullable)
-    nullable = tuple((f.name, _PYTHON_TYPES.get(f.type), f.type == "int") for f in others if f.nullable)
+    nullable = tuple((f.name, _or_null(f)) for f in others if f.nullable)
 
     def looks_fit(record: Record) -> bool:
         if record.keys() != names:
@@ -132,10 +132,15 @@ def _quick_check(fields: Mapping[str, Field]) -> Callable[[Record], bool]:
         for name in small:
             if not _INT_MIN <= record[name] <= _INT_MAX:
                 return False
-        for name, kind, is_small in nullable:
-            value: Any = record[name]
-            if value is not None and (value.__class__ is not kind or (is_small and not _INT_MIN <= value <= _INT_MAX)):
-                return False
-        return True
+        return all(fits_or_null(record[name]) for name, fits_or_null in nullable)
 
     return looks_fit
+
+
+def _or_null(field: Field) -> Callable[[Any], bool]:
+    kind, is_small = _PYTHON_TYPES.get(field.type), field.type == "int"
+
+    def fits(value: Any) -> bool:
+        return value is None or (isinstance(value, kind or object) and not (is_small and abs(value) > _INT_MAX))
+
+    return fits
