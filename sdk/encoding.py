@@ -139,8 +139,8 @@ def _quick_check(fields: Mapping[str, Field]) -> Callable[[Record], bool]:
 
 def _or_null(field: Field) -> Callable[[Any], bool]:
     kind, is_small = _PYTHON_TYPES.get(field.type), field.type == "int"
+    return lambda value: value is None or (type(value) is kind and (not is_small or _in_range(value)))
 
-    def fits(value: Any) -> bool:
-        return value is None or (isinstance(value, kind or object) and not (is_small and abs(value) > _INT_MAX))
 
-    return fits
+def _in_range(value: Any) -> bool:
+    return bool(_INT_MIN <= value <= _INT_MAX)
