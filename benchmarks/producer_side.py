@@ -156,8 +156,8 @@ def _sink(settings: Settings) -> Iterator[tuple[str, Meter]]:
     try:
         yield name, Meter()
     finally:
-        for done in AdminClient({"bootstrap.servers": settings.kafka.bootstrap}).delete_topics([name]).values():
-            done.result(30)
+        admin = AdminClient({"bootstrap.servers": settings.kafka.bootstrap})
+        admin.delete_topics([name])[name].result(30)
 
 
 def _records(settings: Settings) -> list[Record]:

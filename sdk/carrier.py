@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
+from time import time
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -25,19 +27,22 @@ class Client(Protocol):
 class Carrier:
     """Holds the client and the records in it.
 
-    ``connect`` makes a client. ``acknowledged`` and ``failed`` hear the client's last word on each record; they are
-    called from ``poll``, in whatever thread that is. ``is_lost``: the client has a fatal error.
+    ``connect`` makes a client. Called from ``poll``, in whatever thread that is: ``settle`` for an acknowledged record
+    that is in the spool, ``note`` with the seconds that an acknowledgement took, ``failed`` for a record that the
+    client gave up. ``acknowledged`` changes with every acknowledgement. ``is_lost``: the client has a fatal error.
     """
 
     def __init__(
         self,
         connect: Callable[[], Client],
-        acknowledged: Callable[[Pending], None],
+        settle: Callable[[Pending], None],
+        note: Callable[[float], None],
         failed: Callable[[Pending, KafkaError], None],
     ) -> None:
-        self._connect, self._acknowledged, self._failed = connect, acknowledged, failed
+        self._connect, self._settle, self._note, self._failed = connect, settle, note, failed
         self._client = connect()
         self._out: dict[Pending, None] = {}
+        self.acknowledged = 0
         self.is_lost = False
 
     def __len__(self) -> int:
@@ -55,15 +60,14 @@ class Carrier:
         item = pending.item
         assert item is not None, "only a record in memory can be sent"
         self._out[pending] = None
-        pending.report = self._report
         try:
             self._client.produce(
                 item.topic,
                 item.value,
                 item.key,
                 timestamp=item.timestamp_ms,
-                headers=list(item.headers),
-                on_delivery=pending,
+                headers=list(item.headers) if item.headers else None,
+                on_delivery=partial(self._report, pending),
             )
         except BufferError:
             del self._out[pending]
@@ -100,11 +104,15 @@ class Carrier:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._client))
 
     def _report(self, pending: Pending, error: KafkaError | None, message: Message) -> None:
+        """The client's last word on a record."""
         self._out.pop(pending, None)
-        if error is None:
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            assert topic is not None and partition is not None and offset is not None  # noqa: PT018
-            self._acknowledged(pending)
-            pending.acknowledge(topic, partition, offset, message.timestamp()[1])
-        else:
+        if error is not None:
             self._failed(pending, error)
+            return
+        if pending.number is not None:
+            self._settle(pending)
+        item = pending.item
+        assert item is not None
+        self.acknowledged += 1
+        self._note(time() - item.accepted_ms / 1000)
+        pending.acknowledge(item.topic, message.partition() or 0, message.offset() or 0, message.timestamp()[1])

@@ -50,7 +50,8 @@ class Way(Enum):
 class Dispatch:
     """State of one outbox; its methods are called with ``lock`` held, except ``resolve`` and the client's reports.
 
-    ``batch_size``: a record of that many bytes is alone in its batch. ``connect`` makes a client.
+    ``unresolved``: failures that their senders do not know yet. ``batch_size``: a record of that many bytes is alone in
+    its batch. ``connect`` makes a client.
     """
 
     def __init__(
@@ -64,14 +65,14 @@ class Dispatch:
     ) -> None:
         self._bootstrap, self._settings, self._meter, self._batch_size = bootstrap, settings, meter, batch_size
         self.lock = Lock()
-        self.carrier = Carrier(connect, self._acknowledge, self._report_failure)
+        self.carrier = Carrier(connect, self._settle, meter.acknowledge, self._report_failure)
         self.shelf = Shelf(spool, settings.spool, self._drop)
         self.breaker = Breaker(f"kafka {bootstrap}", settings.breaker)
         self.way = Way.SPOOLING if spool.unread else Way.DIRECT
         self._spool = spool
         self._suspects = Suspects()
-        self._unresolved: deque[tuple[Pending, Exception]] = deque()
-        self._acknowledged = self._acknowledged_seen = self._retries = 0
+        self.unresolved: deque[tuple[Pending, Exception]] = deque()
+        self._acknowledged_seen = self._retries = 0
         self._progress_at = self._not_before = time.monotonic()
         self._rewind_wanted = False
 
@@ -125,8 +126,8 @@ class Dispatch:
 
     def resolve(self) -> None:
         """Tell senders about failures. Their callbacks run here, so the lock must be free."""
-        while self._unresolved:
-            pending, error = self._unresolved.popleft()
+        while self.unresolved:
+            pending, error = self.unresolved.popleft()
             pending.set_exception(error)
 
     def leave(self) -> None:
@@ -134,12 +135,12 @@ class Dispatch:
         for pending in [*self.carrier.records(), *self._suspects.take_all()]:
             self._retry(pending)
         kept = StillSpooled(self._bootstrap, str(self._spool.folder))
-        self._unresolved.extend((pending, kept) for pending in self.shelf.leave())
+        self.unresolved.extend((pending, kept) for pending in self.shelf.leave())
 
     def _watch(self, now: float) -> None:
         """Judge the cluster by what was acknowledged since the last look."""
-        if self._acknowledged != self._acknowledged_seen:
-            self._acknowledged_seen = self._acknowledged
+        if self.carrier.acknowledged != self._acknowledged_seen:
+            self._acknowledged_seen = self.carrier.acknowledged
             self._progress_at, self._retries = now, 0
             self.breaker.succeeded()
         elif not len(self.carrier):
@@ -191,14 +192,9 @@ class Dispatch:
             self._refuse(pending, error.args[0])
             return True
 
-    def _acknowledge(self, pending: Pending) -> None:
-        item = pending.item
-        assert item is not None
-        if pending.number is not None:
-            with self.lock:
-                self.shelf.settle(pending)
-        self._acknowledged += 1
-        self._meter.acknowledge(time.time() - item.accepted_ms / 1000)
+    def _settle(self, pending: Pending) -> None:
+        with self.lock:
+            self.shelf.settle(pending)
 
     def _report_failure(self, pending: Pending, error: KafkaError) -> None:
         with self.lock:
@@ -242,12 +238,12 @@ class Dispatch:
 
     def _fail(self, pending: Pending, reason: str, error: Exception) -> None:
         self._meter.fail(reason)
-        self._unresolved.append((pending, error))
+        self.unresolved.append((pending, error))
 
     def _drop(self, pending: Pending | None, error: Exception) -> None:
         self._meter.dropped += 1
         if pending is not None:
-            self._unresolved.append((pending, error))
+            self.unresolved.append((pending, error))
 
     def _away(self, reason: str) -> BrokerUnavailable:
         return BrokerUnavailable("Kafka", self._bootstrap, reason)

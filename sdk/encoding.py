@@ -21,7 +21,6 @@ Record = Mapping[str, Any]
 
 _INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
 _PYTHON_TYPES: Mapping[str, type] = {
-    "string": str,
     "int": int,
     "long": int,
     "double": float,
@@ -53,16 +52,16 @@ class LogEncoder:
         """
         if not self._looks_fit(record):
             return self._encode_odd(record, now_ms)
-        if self._judge is not None:
-            found = self._judge(record, now_ms)
-            if found:
-                _refuse(_critical(found))
         out = io.BytesIO(self._header)
         out.seek(len(self._header))
         try:
             fastavro.schemaless_writer(out, self._schema.parsed, record)
-        except (ValueError, TypeError, OverflowError):  # half a character, a long of 65 bits, a symbol that is none
+        except (ValueError, TypeError, OverflowError):  # no text, half a character, a long of 65 bits, no such symbol
             return self._encode_odd(record, now_ms)
+        if self._judge is not None:  # afterwards: a rule can't judge what is of another type
+            found = self._judge(record, now_ms)
+            if found:
+                _refuse(_critical(found))
         return out.getvalue()
 
     def _encode_odd(self, record: Record, now_ms: int) -> bytes:
@@ -114,26 +113,34 @@ def _mismatch(field: str, what: str) -> Violation:
 
 
 def _quick_check(fields: Mapping[str, Field]) -> Callable[[Record], bool]:
-    """Whether a record surely fits: all fields and no other, plain Python types, small ints in their range.
+    """Whether a record fits, but for its texts: all fields and no other, plain Python types, small ints in their range.
 
-    A no means only that a closer look is needed.
+    Texts are left to the writer, which refuses what is none. A no means only that a closer look is needed.
     """
-    types = {n: {_PYTHON_TYPES.get(f.type, str)} | ({type(None)} if f.nullable else set()) for n, f in fields.items()}
-    expected = tuple(types.items())
-    small = tuple(f.name for f in fields.values() if f.type == "int")
-    count = len(fields)
+    names = fields.keys()
+    others = [f for f in fields.values() if f.type not in ("string", "enum")]
+    plain = tuple((f.name, _PYTHON_TYPES.get(f.type)) for f in others if not f.nullable)
+    small = tuple(f.name for f in others if f.type == "int" and not f.nullable)
+    nullable = tuple((f.name, _or_null(f)) for f in others if f.nullable)
 
     def looks_fit(record: Record) -> bool:
-        try:
-            for name, fitting in expected:
-                if type(record[name]) not in fitting:
-                    return False
-            for name in small:
-                value = record[name]
-                if value is not None and not _INT_MIN <= value <= _INT_MAX:
-                    return False
-        except KeyError:
+        if record.keys() != names:
             return False
-        return len(record) == count
+        for name, kind in plain:
+            if type(record[name]) is not kind:
+                return False
+        for name in small:
+            if not _INT_MIN <= record[name] <= _INT_MAX:
+                return False
+        return all(fits_or_null(record[name]) for name, fits_or_null in nullable)
 
     return looks_fit
+
+
+def _or_null(field: Field) -> Callable[[Any], bool]:
+    kind, is_small = _PYTHON_TYPES.get(field.type), field.type == "int"
+    return lambda value: value is None or (type(value) is kind and (not is_small or _in_range(value)))
+
+
+def _in_range(value: Any) -> bool:
+    return bool(_INT_MIN <= value <= _INT_MAX)

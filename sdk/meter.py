@@ -4,28 +4,42 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the acknowledgement latency histogram."""
 
 
 class Meter:
-    """``sent``: records accepted; ``latencies``: acknowledged records by ``BOUNDS_S``, the last for all above."""
+    """``sent``: records accepted. An acknowledgement is only noted; ``fold`` counts what was noted."""
 
     def __init__(self) -> None:
-        self.sent = self.acknowledged = self.retried = self.dropped = 0
+        self.sent = self.retried = self.dropped = 0
         self.failed: Counter[str] = Counter()
-        self.latencies = [0] * (len(BOUNDS_S) + 1)
         self.latency_sum_s = 0.0
+        self._latencies = [0] * (len(BOUNDS_S) + 1)
+        self._noted: deque[float] = deque()
         self._lock = threading.Lock()
+        self.acknowledge = self._noted.append
+        """A record is in Kafka, so many seconds after it was accepted."""
 
-    def acknowledge(self, latency_s: float) -> None:
-        """A record is in Kafka, ``latency_s`` seconds after it was accepted."""
+    @property
+    def acknowledged(self) -> int:
+        return sum(self.latencies)
+
+    @property
+    def latencies(self) -> list[int]:
+        """Acknowledged records by ``BOUNDS_S``, the last for all above."""
+        self.fold()
+        return self._latencies.copy()
+
+    def fold(self) -> None:
+        """Count what was noted since the last time."""
         with self._lock:
-            self.acknowledged += 1
-            self.latencies[bisect_left(BOUNDS_S, latency_s)] += 1
-            self.latency_sum_s += latency_s
+            for _ in range(len(self._noted)):
+                latency_s = self._noted.popleft()
+                self._latencies[bisect_left(BOUNDS_S, latency_s)] += 1
+                self.latency_sum_s += latency_s
 
     def fail(self, reason: str) -> None:
         """A record will never be in Kafka."""

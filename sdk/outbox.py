@@ -75,6 +75,7 @@ class KafkaOutbox:
         options = client_options(settings.kafka, settings.producer, own or {})
         self.name, self.meter = name, Meter()
         self._spooling = settings.producer.spool
+        self._syncs_each = self._spooling.fsync == "record"
         self.spool = Spool(settings.spool_path / name, self._spooling)
         self.dispatch = Dispatch(
             settings.kafka.bootstrap,
@@ -134,7 +135,7 @@ class KafkaOutbox:
         pending = _pending(topic, key, value, timestamp_ms, headers)
         if not self._accept(pending, may_wait=True):
             await asyncio.to_thread(self._wait_for_room, pending)
-        if self._spooling.fsync == "record" and pending.number is not None:
+        if self._syncs_each and pending.number is not None:
             await asyncio.to_thread(self._accepted, pending)
         else:
             self._accepted(pending)
@@ -203,11 +204,12 @@ class KafkaOutbox:
                 return
 
     def _accepted(self, pending: Pending) -> None:
-        if self._spooling.fsync == "record" and pending.number is not None:
+        if self._syncs_each and pending.number is not None:
             self.spool.sync(pending.number)
         if self.meter.sent % POLL_EVERY == 0:
             self.dispatch.carrier.poll(0)
-        self.dispatch.resolve()
+        if self.dispatch.unresolved:
+            self.dispatch.resolve()
 
     def _run(self) -> None:
         """The courier: takes reports, watches the cluster, sends what waits."""
@@ -227,6 +229,7 @@ class KafkaOutbox:
             self._synced_at = now
             self.spool.sync()
         self.dispatch.resolve()
+        self.meter.fold()
 
     def _take_back(self) -> None:
         """Get back from the client what it could not deliver."""

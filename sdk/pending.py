@@ -8,8 +8,6 @@ from concurrent.futures._base import FINISHED, PENDING
 from threading import Condition, Lock
 from typing import Any
 
-from confluent_kafka import KafkaError, Message
-
 from sdk.delivery import Delivered
 from sdk.segment import Item
 
@@ -20,8 +18,8 @@ class Pending(Future[Delivered]):
     """Resolves when the record is acknowledged. It can't be cancelled: what was accepted is delivered.
 
     ``item``: the record while it is in memory; ``number``: its place in the spool, if it has one; ``is_alone``: whether
-    it is alone in its batch; ``report``: who hears the client's last word on it. A record that waits on disk costs
-    memory only while its sender holds the future or has put a callback on it.
+    it is alone in its batch. A record that waits on disk costs memory only while its sender holds the future or has put
+    a callback on it.
 
     The condition that every future has is made when somebody first looks at this one: it is a dozen objects, and most
     futures of a busy producer are never looked at before they are done. (Making it at once costs more than all the
@@ -32,7 +30,6 @@ class Pending(Future[Delivered]):
     _state = PENDING
     _place: tuple[str, int, int, int] | None = None
     _exception: BaseException | None = None
-    report: Callable[[Pending, KafkaError | None, Message], None]
     number: int | None = None
     is_alone = False
     is_listened = False
@@ -40,10 +37,6 @@ class Pending(Future[Delivered]):
 
     def __init__(self, item: Item) -> None:
         self.item: Item | None = item
-
-    def __call__(self, error: KafkaError | None, message: Message) -> None:
-        """What the Kafka client calls with its last word."""
-        self.report(self, error, message)
 
     @property
     def _result(self) -> Delivered | None:  # type: ignore[override]

@@ -35,13 +35,16 @@ _EXACT = 1 << 53
 
 def evaluator(rules: r.RuleSet) -> Callable[[Record, int], list[Violation]]:
     """Compile a rule set once; the result maps (record, Kafka timestamp in ms) to all its violations, in file order."""
-    compiled = [(rule, _broken(rule), _met(rule.when) if rule.when else None) for rule in rules.rules]
+    compiled = [
+        (rule, rule.field, rule.check == "required", _broken(rule), _met(rule.when) if rule.when else None)
+        for rule in rules.rules
+    ]
 
     def judge(record: Record, kafka_timestamp_ms: int) -> list[Violation]:
         found = []
-        for rule, broken, met in compiled:
-            value = record[rule.field]
-            is_broken = rule.check == "required" if value is None else broken(value, record, kafka_timestamp_ms)
+        for rule, field, null_is_broken, broken, met in compiled:
+            value = record[field]
+            is_broken = null_is_broken if value is None else broken(value, record, kafka_timestamp_ms)
             if is_broken and (met is None or met(record)):
                 found.append(_violation(rule, record, rules.personal))
         return found

@@ -81,7 +81,7 @@ class FakeClient:
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
         if len(self._queue) >= self._cluster.room:
             raise BufferError
-        stored = Stored(topic, value, key, options["timestamp"], tuple(options["headers"]))
+        stored = Stored(topic, value, key, options["timestamp"], tuple(options["headers"] or ()))
         self._queue.append((stored, options["on_delivery"]))
 
     def poll(self, timeout: float) -> int:

@@ -128,16 +128,23 @@ def test_fields_of_every_kind_with_their_defaults() -> None:
         {"name": "c", "type": "bytes", "default": "\u00ff"},
         {"name": "d", "type": {"type": "enum", "name": "d", "symbols": ["x", "y"]}, "default": "y"},
         {"name": "e", "type": "float"},
+        {"name": "f", "type": ["null", "int"], "default": None},
     ]
     schema = avro.parse(json.dumps({"type": "record", "name": "r", "fields": fields}))
     encoder = LogEncoder(Registered(1, schema), None)
     cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
-        ({"a": True, "e": 0.5}, {"a": True, "b": None, "c": b"\xff", "d": "y", "e": 0.5}),
-        ({"a": False, "b": 2, "c": b"", "d": "x", "e": 1}, {"a": False, "b": 2.0, "c": b"", "d": "x", "e": 1.0}),
+        ({"a": True, "e": 0.5}, {"a": True, "b": None, "c": b"\xff", "d": "y", "e": 0.5, "f": None}),
+        (
+            {"a": False, "b": 2, "c": b"", "d": "x", "e": 1, "f": 2**31 - 1},
+            {"a": False, "b": 2.0, "c": b"", "d": "x", "e": 1.0, "f": 2**31 - 1},
+        ),
     ]
     for record, read in cases:
         framed = wire.parse(encoder.encode(record, NOW_MS))
         assert isinstance(framed, wire.Framed)
         assert avro.decode(schema, framed.body) == read
     with pytest.raises(ContractViolation, match="d must be a valid enum"):
-        encoder.encode({"a": True, "b": None, "c": b"", "d": "z", "e": 0.5}, NOW_MS)
+        encoder.encode({"a": True, "b": None, "c": b"", "d": "z", "e": 0.5, "f": 1}, NOW_MS)
+    for odd in (2**31, True, 1.0):
+        with pytest.raises(ContractViolation, match="f must be a valid int"):
+            encoder.encode({"a": True, "b": None, "c": b"", "d": "x", "e": 0.5, "f": odd}, NOW_MS)
