@@ -1,0 +1,161 @@
+"""ASGI middleware: each HTTP request becomes an API6 log record. Starlette, FastAPI, Litestar or any other application.
+
+::
+
+    capture = Capture(producer, CaptureSettings(trusted_proxies=["10.0.0.0/8"]))
+    app.add_middleware(CaptureMiddleware, capture=capture)  # the last one added is the outermost one
+
+A request ends with the last byte of its response: background tasks that run afterwards count neither as time nor as
+errors, and the record does not wait for them. Websockets pass through. When the server shuts down, records that wait
+are handed over before the application is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+from sdk import capture as c
+from sdk.handover import Record
+from sdk.route_template import of_scope
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+SHUTDOWN_DRAIN_S = 5.0
+CLIENT_LEFT = "the client left before the response ended"
+NOT_ENDED = "the response was not ended"
+NO_RESPONSE = "the application sent no response"
+
+
+class CaptureMiddleware:
+    """Measures, and passes everything on as it comes, exceptions included. Two of them on one way count once."""
+
+    def __init__(self, app: Any, capture: c.Capture) -> None:
+        self.app: App = app
+        self.capture = capture
+        name = capture.settings.request_id_header
+        self.id_header = name.encode() if name else None
+        self.forwarded = capture.settings.forwarded_header.encode() if capture.address.reads_header else None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and c.REQUEST_ID_KEY not in scope:
+            exchange = _Exchange(self, scope, receive, send)
+            try:
+                await self.app(scope, exchange.receive, exchange.send)
+            except BaseException as error:
+                exchange.end(error)
+                raise
+            exchange.end(None)
+        elif scope["type"] == "lifespan":
+            await self.app(scope, self._draining(receive), send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _draining(self, receive: Receive) -> Receive:
+        async def drained() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                self.capture.drain(SHUTDOWN_DRAIN_S)  # blocks the loop, in which no request is left
+            return message
+
+        return drained
+
+
+class _Exchange:
+    """One request on its way through the application."""
+
+    __slots__ = (
+        *("_arrived_ms", "_begun_ns", "_client_left", "_error", "_has_ended", "_headers", "_id", "_mine", "_of"),
+        *("_receive", "_received", "_response_headers", "_scope", "_send", "_sent", "_status"),
+    )
+
+    def __init__(self, middleware: CaptureMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
+        self._arrived_ms, self._begun_ns = time.time_ns() // 1_000_000, time.perf_counter_ns()
+        self._of, self._scope, self._receive, self._send = middleware, scope, receive, send
+        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        self._mine = middleware.id_header
+        given = None if self._mine is None else self._headers.get(self._mine)
+        self._id = scope[c.REQUEST_ID_KEY] = c.request_id(None if given is None else given.decode("latin-1"))
+        self._status = self._received = self._sent = 0
+        self._response_headers: Iterable[tuple[bytes, bytes]] = ()
+        self._error: str | None = None
+        self._client_left = self._has_ended = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._received += len(message.get("body", b""))
+        elif message["type"] == "http.disconnect":
+            self._client_left = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "http.response.start":
+            message = self._start(message)
+        try:
+            await self._send(message)
+        except OSError:  # how a server says that nobody listens any more
+            self._client_left = True
+            raise
+        if kind == "http.response.body":
+            self._sent += len(message.get("body", b""))
+            if not message.get("more_body", False):
+                self._finish()
+        elif kind == "http.response.pathsend":  # the server sends a file by itself
+            self._sent += next((int(v) for name, v in self._response_headers if name.lower() == b"content-length"), 0)
+            self._finish()
+
+    def end(self, error: BaseException | None) -> None:
+        """The application returned, or ended with an error: it counts unless the client has its whole response."""
+        if self._has_ended:
+            return
+        if self._client_left:
+            self._status = self._status or c.CLIENT_GONE
+            self._error = c.described(error) if error else CLIENT_LEFT
+        else:
+            self._error = c.described(error) if error else NOT_ENDED if self._status else NO_RESPONSE
+            self._status = self._status or c.SERVER_ERROR
+        self._finish()
+
+    def _start(self, message: Message) -> Message:
+        self._status = message["status"]
+        self._response_headers = headers = message.get("headers", ())
+        if self._mine is None:
+            return message
+        others = [pair for pair in headers if pair[0].lower() != self._mine]
+        return {**message, "headers": [*others, (self._mine, self._id.encode())]}
+
+    def _finish(self) -> None:
+        self._has_ended = True
+        self._of.capture.take(self._record)
+
+    def _record(self) -> Record:
+        scope, method = self._scope, self._scope["method"]
+        agent = self._headers.get(b"user-agent")
+        sent = 0 if method == "HEAD" else self._sent
+        size = sent if self._of.capture.settings.payload == "response" else self._received
+        return {
+            "timestamp": self._arrived_ms,
+            "request_id": self._id,
+            "api_endpoint": of_scope(scope),
+            "http_method": method,
+            "status_code": self._status,
+            "response_time_ms": c.milliseconds(time.perf_counter_ns() - self._begun_ns),
+            "client_ip": self._client(),
+            "user_agent": None if agent is None else c.user_agent(agent.decode("latin-1")),
+            "payload_size": min(size, c.MAX_INT),
+            "error_message": self._error or scope.get(c.ERROR_KEY),
+        }
+
+    def _client(self) -> str:
+        client, name = self._scope.get("client"), self._of.forwarded
+        forwarded = None
+        if name is not None and name in self._headers:
+            forwarded = b",".join(value for key, value in self._scope["headers"] if key == name).decode("latin-1")
+        return self._of.capture.address.of(client[0] if client else None, forwarded)
