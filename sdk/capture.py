@@ -85,7 +85,7 @@ class Capture:
         return self.handover.losses.counts
 
     def take(self, build: Callable[[], Record]) -> None:
-        """Hand over the record that ``build`` makes, unless its endpoint is to be skipped. Never waits, never raises."""
+        """Hand over what ``build`` makes, unless its endpoint is to be skipped. Never waits, never raises."""
         try:
             record = build()
         except Exception as error:  # noqa: BLE001 - a request must not fail by its record, whatever is odd about it

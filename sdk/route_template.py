@@ -61,7 +61,7 @@ def _leaf(scope: Mapping[str, Any], router: Any) -> str:
     if included is not None and (route is None or included.original_route is route):
         return normal(getattr(included.starlette_route, "path_format", None) or included.path_format)
     if route is None:
-        route = _by_endpoint(getattr(router, "routes", ()), scope.get("endpoint"))
+        route = _by_endpoint(getattr(router, "routes", ()), scope)
     if route is None:
         return UNMATCHED
     path = getattr(route, "path_format", None)
@@ -101,8 +101,8 @@ def _taken(mount: Any, rest: str) -> int:
     return int(match.start("path")) - 1
 
 
-def _by_endpoint(routes: Iterable[Any], endpoint: Any) -> Any:
-    """For releases of Starlette that leave the endpoint only."""
-    if endpoint is None:
-        return None
-    return next((r for r in routes if getattr(r, "endpoint", None) is endpoint), None)
+def _by_endpoint(routes: Iterable[Any], scope: Mapping[str, Any]) -> Any:
+    """For releases of Starlette that leave the endpoint only, which several routes may share."""
+    endpoint, path = scope.get("endpoint"), scope["path"].removeprefix(scope.get("root_path", ""))
+    own = (r for r in routes if endpoint is not None and getattr(r, "endpoint", None) is endpoint)
+    return next((r for r in own if r.path_regex.match(path)), None)
