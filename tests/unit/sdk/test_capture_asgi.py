@@ -234,7 +234,7 @@ def test_an_id_that_the_application_sets_gives_way() -> None:
 
 
 def test_lines_of_a_header_are_one_chain() -> None:
-    seen = Seen(CaptureSettings(trusted_proxies=["10.0.0.0/8"]))  # type: ignore[arg-type]
+    seen = Seen(CaptureSettings(trusted_proxies=["10.0.0.0/8"]))
     lines = [(b"x-forwarded-for", b"203.0.113.9"), (b"x-forwarded-for", b"198.51.100.1, 10.0.0.9")]
     run(seen, app(START, body()), scope=scope(headers=lines, client=("10.0.0.1", 1)))
     assert seen.one()["client_ip"] == "198.51.100.1"
