@@ -40,6 +40,7 @@ class CaptureMiddleware:
         self.capture = capture
         name = capture.settings.request_id_header
         self.id_header = name.encode() if name else None
+        self.counts_request = capture.settings.payload == "request"
         self.forwarded = capture.settings.forwarded_header.encode() if capture.address.reads_header else None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -138,8 +139,7 @@ class _Exchange:
     def _record(self) -> Record:
         scope, method = self._scope, self._scope["method"]
         agent = self._headers.get(b"user-agent")
-        sent = 0 if method == "HEAD" else self._sent
-        size = sent if self._of.capture.settings.payload == "response" else self._received
+        size = self._received if self._of.counts_request else 0 if method == "HEAD" else self._sent
         return {
             "timestamp": self._arrived_ms,
             "request_id": self._id,
@@ -157,5 +157,6 @@ class _Exchange:
         client, name = self._scope.get("client"), self._of.forwarded
         forwarded = None
         if name is not None and name in self._headers:
-            forwarded = b",".join(value for key, value in self._scope["headers"] if key == name).decode("latin-1")
+            lines = [value for key, value in self._scope["headers"] if key == name]
+            forwarded = b",".join(lines).decode("latin-1")
         return self._of.capture.address.of(client[0] if client else None, forwarded)

@@ -9,7 +9,7 @@ Sources: RFC 7239 (Forwarded); X-Forwarded-For as written by nginx, HAProxy and 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
@@ -23,7 +23,7 @@ UNKNOWN = "0.0.0.0"  # noqa: S104 - nobody listens on it
 MAX_CHAIN = 4096
 """Characters of the header that are looked at, from its end."""
 
-_REMEMBERED, _LONGEST_REMEMBERED = 4096, 64
+_REMEMBERED, _LONGEST_REMEMBERED = 4096, 256
 _PORT = re.compile(r":[0-9]{1,5}\Z")
 
 
@@ -36,7 +36,7 @@ class ClientAddress:
     def __init__(self, trusted: Sequence[Network], header: ForwardedHeader, *, trusts_unix_socket: bool) -> None:
         self._trusted, self._trusts_unix_socket = tuple(trusted), trusts_unix_socket
         self._node = str.strip if header == "x-forwarded-for" else _node
-        self._known: Callable[[str], tuple[str | None, bool]] = lru_cache(_REMEMBERED)(self._look_up)
+        self._remembered = lru_cache(_REMEMBERED)(self._walk)
         self.reads_header = bool(trusted) or trusts_unix_socket
 
     def of(self, peer: str | None, forwarded: str | None) -> str:
@@ -44,6 +44,10 @@ class ClientAddress:
 
         A hop that is no address ends the walk at the last one before it: a trusted proxy has vouched for no more.
         """
+        length = len(peer or "") + len(forwarded or "")
+        return (self._remembered if length <= _LONGEST_REMEMBERED else self._walk)(peer, forwarded)
+
+    def _walk(self, peer: str | None, forwarded: str | None) -> str:
         found, is_trusted = self._at(peer) if peer else (None, self._trusts_unix_socket)
         if is_trusted and forwarded:
             for hop in _from_the_right(forwarded):
@@ -56,9 +60,6 @@ class ClientAddress:
         return UNKNOWN if found is None else found
 
     def _at(self, text: str) -> tuple[str | None, bool]:
-        return self._known(text) if len(text) <= _LONGEST_REMEMBERED else self._look_up(text)
-
-    def _look_up(self, text: str) -> tuple[str | None, bool]:
         """Address in canonical form, or None, and whether it is trusted."""
         address = canonical(text)
         if address is None:

@@ -29,6 +29,9 @@ LOG_EVERY_S = 60.0
 EXIT_DRAIN_S = 5.0
 """What a process that ends waits for the records that are still in the queue."""
 
+GATHER_S = 0.01
+"""What an idle thread lets gather once a record is there: to wake it for each would cost more than to hand it over."""
+
 Record = Mapping[str, Any]
 
 
@@ -151,12 +154,18 @@ class Handover:
                 self._thread.start()
 
     def _run(self) -> None:
-        take = self._queue.get
-        while (item := take()) is not None:
+        queue = self._queue
+        item = queue.get()
+        while item is not None:
             if isinstance(item, threading.Event):
                 item.set()
             else:
                 self._give(item)
+            if queue.empty():
+                item = queue.get()
+                time.sleep(GATHER_S)
+            else:
+                item = queue.get()
 
     def _give(self, record: Record) -> None:
         try:

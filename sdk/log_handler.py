@@ -52,7 +52,7 @@ def filled(line: logging.LogRecord) -> Fields:
     message = line.getMessage() if line.levelno >= logging.ERROR else None
     return {
         "timestamp": int(line.created * 1000),
-        "request_id": c.request_id(None),
+        "request_id": c.new_id(),
         "client_ip": UNKNOWN,
         "user_agent": None,
         "payload_size": 0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
@@ -28,10 +29,12 @@ class Sink:
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
+        self.thread: int | None = None
         self.refuse: list[Exception] = []
         self.fail: list[Exception] = []
 
     def send(self, record: Mapping[str, Any]) -> Future[Delivered]:
+        self.thread = threading.get_ident()
         if self.refuse:
             raise self.refuse.pop(0)
         self.records.append(dict(record))
@@ -55,7 +58,7 @@ class Seen:
 
     def records(self) -> list[dict[str, Any]]:
         """What was captured so far; every record fits the schema and breaks no rule."""
-        assert self.capture.drain(10)
+        assert self.capture.close(10)
         now_ms = int(time.time() * 1000)
         for record in self.sink.records:
             avro.encode(SCHEMA, record)

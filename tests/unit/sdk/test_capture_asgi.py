@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.errors import ContractViolation
 from pipelines.records import Severity, Violation
-from sdk.capture import ERROR_KEY, REQUEST_ID_KEY, ROUTE_KEY, UNMATCHED, CaptureSettings
+from sdk.capture import ERROR_KEY, REQUEST_ID_KEY, ROUTE_KEY, UNMATCHED, CaptureSettings, new_id
 from sdk.capture_asgi import CLIENT_LEFT, NO_RESPONSE, NOT_ENDED, CaptureMiddleware
 from tests.unit.sdk.capturing import Exchange, Seen, call, scope
 
@@ -348,3 +348,11 @@ def test_a_request_that_can_not_be_made_a_record_is_answered_and_counted() -> No
     assert run(seen, odd).body == b"x"
     assert seen.records() == []
     assert seen.capture.losses == {"not_built": 1}
+
+
+def test_new_ids_are_uuids_of_version_4_and_differ() -> None:
+    ids = [new_id() for _ in range(2_000)]
+    assert all(str(uuid.UUID(i)) == i and uuid.UUID(i).version == 4 for i in ids)
+    assert {uuid.UUID(i).variant for i in ids} == {uuid.RFC_4122}
+    assert len(set(ids)) == len(ids)
+    assert len({i[19] for i in ids}) == 4  # every bit that may be random is
