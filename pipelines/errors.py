@@ -10,7 +10,8 @@
     │   │   └── InvalidRecipe
     │   ├── CheckpointLost                  the ledger knows more than the checkpoint; `--recover` is the way out
     │   ├── AlreadyRunning                  another copy of the job holds the lease
-    │   └── ContractViolation               a record breaks schema or rules before it was ever sent
+    │   ├── ContractViolation               a record breaks schema or rules before it was ever sent
+    │   └── UnknownEventType                an event of a type that no topic is for
     ├── DataProblem                exit 1   the data is not what it must be
     │   ├── NotConserved                    offsets read ≠ valid + invalid + known gaps
     │   └── OffsetsLost                     Kafka no longer holds offsets that nobody has read
@@ -19,6 +20,7 @@
         ├── RegistryUnavailable
         ├── MetastoreUnavailable
         ├── SinkUnavailable
+        ├── NotAcknowledged                 Kafka has not answered in time; the record may still arrive
         └── ServerFailed (Terminal)         a local server did not come up
 
 ``Transient`` and ``Terminal`` say whether a retry helps. Bad *records* never raise: they become rows with violations.
@@ -108,6 +110,14 @@ class ContractViolation(UsageError):
         self.violations = tuple(violations)
 
 
+class UnknownEventType(UsageError):
+    """An event whose type is none of those that are routed."""
+
+    def __init__(self, event_type: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown event type {event_type!r}; known are {', '.join(known)}")
+        self.event_type, self.known = event_type, tuple(known)
+
+
 class DataProblem(Terminal, SdpError):
     """The data itself is wrong; a retry gives the same answer."""
 
@@ -167,6 +177,14 @@ class MetastoreUnavailable(Unavailable):
 
 class SinkUnavailable(Unavailable):
     """Elasticsearch or the warehouse does not take what we write."""
+
+
+class NotAcknowledged(Unavailable):
+    """Nobody knows yet: what was sent may still arrive, so sending it again may double it."""
+
+    def __init__(self, record: str, waited_s: float) -> None:
+        super().__init__("acknowledgement", "Kafka", f"{record} was sent {waited_s:g} s ago and may still arrive")
+        self.record, self.waited_s = record, waited_s
 
 
 class ServerFailed(Terminal, Unavailable):
