@@ -11,16 +11,25 @@
     │   ├── CheckpointLost                  the ledger knows more than the checkpoint; `--recover` is the way out
     │   ├── AlreadyRunning                  another copy of the job holds the lease
     │   ├── ContractViolation               a record breaks schema or rules before it was ever sent
-    │   └── UnknownEventType                an event of a type that no topic is for
+    │   ├── UnknownEventType                an event of a type that no topic is for
+    │   ├── RecordRefused                   Kafka will never take this record: its topic, its rights or its content
+    │   │   └── RecordTooLarge
+    │   ├── ProducerClosed
+    │   ├── ForkedProducer                  a producer made before a fork was used after it
+    │   └── SpoolInUse                      another process holds the spool folder
     ├── DataProblem                exit 1   the data is not what it must be
     │   ├── NotConserved                    offsets read ≠ valid + invalid + known gaps
-    │   └── OffsetsLost                     Kafka no longer holds offsets that nobody has read
+    │   ├── OffsetsLost                     Kafka no longer holds offsets that nobody has read
+    │   └── RecordDropped                   given up for newer ones: the spool is full and its policy is drop_oldest
     └── Unavailable (Transient)    exit 3   infrastructure is away; a retry helps
         ├── BrokerUnavailable
         ├── RegistryUnavailable
         ├── MetastoreUnavailable
         ├── SinkUnavailable
         ├── NotAcknowledged                 Kafka has not answered in time; the record may still arrive
+        ├── StillSpooled                    not delivered when its producer closed; the next one sends it
+        ├── SpoolUnavailable                the disk under a spool does not work
+        │   └── SpoolFull                   its limits are reached, or the disk is full
         └── ServerFailed (Terminal)         a local server did not come up
 
 ``Transient`` and ``Terminal`` say whether a retry helps. Bad *records* never raise: they become rows with violations.
@@ -118,6 +127,40 @@ class UnknownEventType(UsageError):
         self.event_type, self.known = event_type, tuple(known)
 
 
+class RecordRefused(UsageError):
+    """Kafka refuses a record for good. ``reason``: the name of Kafka's error."""
+
+    def __init__(self, topic: str, reason: str, detail: str) -> None:
+        super().__init__(f"Kafka refuses a record for topic {topic}: {detail} ({reason})")
+        self.topic, self.reason = topic, reason
+
+
+class RecordTooLarge(RecordRefused):
+    """A record is larger than client or broker allow (``message.max.bytes``, ``max.message.bytes``)."""
+
+
+class ProducerClosed(UsageError):
+    """A record was given to a producer after ``close``."""
+
+    def __init__(self) -> None:
+        super().__init__("the producer is closed: it takes no more records")
+
+
+class ForkedProducer(UsageError):
+    """A producer does not survive a fork: neither its threads nor its connections do."""
+
+    def __init__(self) -> None:
+        super().__init__("this producer was made before the process forked: make one in each worker after the fork")
+
+
+class SpoolInUse(UsageError):
+    """Two processes can't share a spool."""
+
+    def __init__(self, folder: str, holder: str) -> None:
+        super().__init__(f"the spool {folder} belongs to {holder}; give each process a folder of its own")
+        self.folder, self.holder = folder, holder
+
+
 class DataProblem(Terminal, SdpError):
     """The data itself is wrong; a retry gives the same answer."""
 
@@ -146,6 +189,14 @@ class OffsetsLost(DataProblem):
             f"and the job goes on with the oldest offset there is."
         )
         self.job, self.ranges = job, tuple(ranges)
+
+
+class RecordDropped(DataProblem):
+    """A record was given up so that newer ones find room, as ``spool.when_full: drop_oldest`` wants it."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"a record for topic {topic} was dropped: the spool is full and newer records came")
+        self.topic = topic
 
 
 class Unavailable(Transient, SdpError):
@@ -185,6 +236,25 @@ class NotAcknowledged(Unavailable):
     def __init__(self, record: str, waited_s: float) -> None:
         super().__init__("acknowledgement", "Kafka", f"{record} was sent {waited_s:g} s ago and may still arrive")
         self.record, self.waited_s = record, waited_s
+
+
+class StillSpooled(Unavailable):
+    """A record is in the spool, not yet in Kafka; the next producer on the folder sends it. Don't send it again."""
+
+    def __init__(self, bootstrap: str, folder: str) -> None:
+        super().__init__("Kafka", bootstrap, f"the record is kept in {folder} and sent by the next producer there")
+        self.folder = folder
+
+
+class SpoolUnavailable(Unavailable):
+    """The spool can't be read or written."""
+
+    def __init__(self, folder: str, reason: str) -> None:
+        super().__init__("the spool", folder, reason)
+
+
+class SpoolFull(SpoolUnavailable):
+    """No room for a record. It was not accepted: nothing of it will be sent."""
 
 
 class ServerFailed(Terminal, Unavailable):

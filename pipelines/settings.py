@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
@@ -48,7 +48,7 @@ class KafkaSettings(Section):
     bootstrap: str
     topic: TopicName
     dlq_topic: TopicName
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field({}, repr=False)  # may hold a password
     sasl_username: str | None = None
     sasl_password: SecretStr | None = None
 
@@ -74,6 +74,59 @@ class ElasticsearchSettings(Section):
     wan_only: bool = Field(False, description="use only this URL, as behind a load balancer; else every node is used")
     username: str | None = None
     password: SecretStr | None = None
+
+
+class SpoolSettings(Section):
+    """Where a producer keeps records while Kafka is away, and what happens when there is no room.
+
+    ``folder``: default <home>/spool; each producer of a process has a folder in it, and no two processes may share one.
+    ``max_bytes``, ``max_records``: of records that wait; on disk stands up to one segment more. ``fsync``: ``record``
+    before each ``put`` returns (survives a loss of power), ``interval`` every ``fsync_interval_ms``, ``never``; killing
+    the process loses nothing of the spool either way. ``write_ahead``: every record goes to the spool first, not only
+    while Kafka is away, so that not even what is under way is lost with the process.
+    """
+
+    folder: Path | None = None
+    max_bytes: int = Field(1 << 30, ge=1)
+    max_records: int = Field(5_000_000, ge=1)
+    segment_bytes: int = Field(16 << 20, ge=1)
+    fsync: Literal["record", "interval", "never"] = "interval"
+    fsync_interval_ms: int = Field(1_000, ge=1)
+    write_ahead: bool = False
+    when_full: Literal["block", "raise", "drop_oldest"] = "block"
+    block_timeout_s: float = Field(30, ge=0)
+
+
+class BreakerSettings(Section):
+    """When Kafka counts as away: ``failures`` in a row.
+
+    A failure is a record that librdkafka gave up, or ``stall_s`` seconds without any acknowledgement while records wait.
+    ``open_s``: seconds until it is tried again.
+    """
+
+    failures: int = Field(5, ge=1)
+    stall_s: float = Field(1, gt=0)
+    open_s: float = Field(2, gt=0)
+
+
+class ProducerSettings(Section):
+    """What a producing service may set.
+
+    ``profile``: tuning of docs/producer.md; ``options`` are librdkafka's own names and win over it.
+    ``retry_first_s``, ``retry_longest_s``: pause before a record that librdkafka gave up is sent again; it doubles, with
+    jitter. ``window``: records that may be unacknowledged while the spool is sent. ``schema_cache``: folder that keeps
+    schemas for times without a registry, default <home>/schemas.
+    """
+
+    profile: Literal["reliable", "throughput"] = "reliable"
+    options: dict[str, str | int | float | bool] = Field({}, repr=False)  # may hold a password
+    on_invalid: Literal["raise", "send"] = "raise"
+    retry_first_s: float = Field(0.1, gt=0)
+    retry_longest_s: float = Field(10, gt=0)
+    window: int = Field(10_000, ge=1)
+    schema_cache: Path | None = None
+    spool: SpoolSettings = SpoolSettings()
+    breaker: BreakerSettings = BreakerSettings()
 
 
 class MetastoreSettings(Section):
@@ -157,6 +210,7 @@ class Settings(BaseSettings):
     index: JobSettings
     spark: SparkSettings
     stack: StackSettings
+    producer: ProducerSettings = ProducerSettings()
 
     @property
     def home_path(self) -> Path:
@@ -186,6 +240,14 @@ class Settings(BaseSettings):
         if is_uri(self.rules_uri):
             raise UsageError(f"rules.file is {self.rules_uri}: this needs a path on this machine")
         return Path(self.rules_uri)
+
+    @property
+    def spool_path(self) -> Path:
+        return (self.producer.spool.folder or self.home_path / "spool").resolve()
+
+    @property
+    def schema_cache_path(self) -> Path:
+        return (self.producer.schema_cache or self.home_path / "schemas").resolve()
 
     @property
     def stack_path(self) -> Path:

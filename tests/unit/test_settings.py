@@ -61,6 +61,27 @@ LOCAL: dict[str, Any] = {
             "metastore": 9083,
         },
     },
+    "producer": {
+        "profile": "reliable",
+        "options": {},
+        "on_invalid": "raise",
+        "retry_first_s": 0.1,
+        "retry_longest_s": 10,
+        "window": 10_000,
+        "schema_cache": None,
+        "spool": {
+            "folder": None,
+            "max_bytes": 1_073_741_824,
+            "max_records": 5_000_000,
+            "segment_bytes": 16_777_216,
+            "fsync": "interval",
+            "fsync_interval_ms": 1_000,
+            "write_ahead": False,
+            "when_full": "block",
+            "block_timeout_s": 30,
+        },
+        "breaker": {"failures": 5, "stall_s": 1, "open_s": 2},
+    },
 }
 
 WEEK_S = 604_800
