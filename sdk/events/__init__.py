@@ -10,7 +10,7 @@ from sdk.events.models import (
     TransactionEvent,
     UserActionEvent,
 )
-from sdk.events.producer import EventProducer, Published, SchemaIds
+from sdk.events.producer import EventProducer, Published, Schemas
 from sdk.events.routing import ROUTES, Route, route_of, typed
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "MetricEvent",
     "Published",
     "Route",
-    "SchemaIds",
+    "Schemas",
     "SystemEvent",
     "TransactionEvent",
     "UserActionEvent",

@@ -5,23 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import CancelledError, Future
-from typing import Any, Protocol, TypedDict
+from types import TracebackType
+from typing import Any, Protocol, Self, TypedDict
 
 from pipelines.contracts import avro, wire
 from pipelines.errors import NotAcknowledged, SdpError
 from sdk.delivery import Delivered, Outbox
 from sdk.events.encoding import to_record
 from sdk.events.models import EventSchema
-from sdk.events.routing import route_of, typed
+from sdk.events.routing import ROUTES, route_of, typed
 
 Event = EventSchema | Mapping[str, Any]
 
 
-class SchemaIds(Protocol):
+class Registered(Protocol):
+    """A schema and its id in the registry."""
+
+    @property
+    def schema_id(self) -> int: ...
+    @property
+    def schema(self) -> avro.Schema: ...
+
+
+class Schemas(Protocol):
     """What is asked of the registry."""
 
-    def id_of(self, subject: str, avsc: str) -> int:
-        """Id of a schema under a subject. Raises RegistryUnavailable, and UsageError when it is refused."""
+    def get(self, subject: str) -> Registered:
+        """The newest schema of ``schemas/<subject>``. Raises RegistryUnavailable, and UsageError if it isn't there."""
         ...
 
 
@@ -41,16 +51,26 @@ class Published(TypedDict):
 
 
 class EventProducer:
-    """Publishes through ``outbox``, which the caller may share and must close.
+    """Publishes through ``outbox``, which it closes. Threads may share a producer.
 
-    ``topics``: event type → topic, where it is not that of ``ROUTES``; the subject is always ``<topic>-value``.
-    A schema's id is asked for once. Threads may share a producer.
+    ``topics``: event type → topic, where it is not that of ``ROUTES``; the schema stays the one of the route.
     """
 
-    def __init__(self, outbox: Outbox, schema_ids: SchemaIds, topics: Mapping[str, str] | None = None) -> None:
-        self._outbox, self._schema_ids = outbox, schema_ids
-        self._topics = dict(topics or {})
-        self._ids: dict[str, int] = {}
+    def __init__(self, outbox: Outbox, schemas: Schemas, topics: Mapping[str, str] | None = None) -> None:
+        self._outbox, self._schemas = outbox, schemas
+        self._topics = {name: route.topic for name, route in ROUTES.items()} | dict(topics or {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self, timeout_s: float = 30) -> None:
+        """Close the outbox: it delivers what it accepted, for at most ``timeout_s`` seconds."""
+        self._outbox.close(timeout_s)
 
     def send(self, event: Event) -> Future[Delivered]:
         """Accept an event; its future resolves to where it is, or fails with an SdpError.
@@ -60,11 +80,10 @@ class EventProducer:
         """
         whole = typed(event)
         route = route_of(whole.event_type)
-        topic = self._topics.get(whole.event_type, route.topic)
-        schema = avro.load(route.subject)
-        body = avro.encode(schema, to_record(whole))
-        value = wire.frame(self._id(topic, schema), body)
-        return self._outbox.put(topic, route.key(whole), value)
+        registered = self._schemas.get(route.subject)
+        body = avro.encode(registered.schema, to_record(whole))
+        value = wire.frame(registered.schema_id, body)
+        return self._outbox.put(self._topics[whole.event_type], route.key(whole), value)
 
     def publish_event(self, event: Event, timeout_s: float = 30) -> Published:
         """Send an event and wait until it is acknowledged. Raises what ``send`` does, and NotAcknowledged."""
@@ -89,11 +108,6 @@ class EventProducer:
             failed: Future[Delivered] = Future()
             failed.set_exception(error)
             return failed
-
-    def _id(self, topic: str, schema: avro.Schema) -> int:
-        if topic not in self._ids:
-            self._ids[topic] = self._schema_ids.id_of(f"{topic}-value", schema.text)
-        return self._ids[topic]
 
 
 def _outcome(event: Event, future: Future[Delivered], deadline: float, timeout_s: float) -> Published:

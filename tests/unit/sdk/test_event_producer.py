@@ -35,19 +35,23 @@ NO_REGISTRY = RegistryUnavailable("schema registry", "http://registry", "it slee
 AT_ONCE, LATER, NEVER = "at-once", "later", "never"
 
 
+@dataclass(frozen=True)
+class Registered:
+    schema_id: int
+    schema: avro.Schema
+
+
 @dataclass
-class Ids:
-    """A registry: one id per subject, from 7 on."""
+class Registry:
+    """Gives each subject an id, from 7 on, in the order in which they are asked for first."""
 
     is_away: bool = False
-    asked: list[str] = field(default_factory=list)
+    ids: dict[str, int] = field(default_factory=dict)
 
-    def id_of(self, subject: str, avsc: str) -> int:
+    def get(self, subject: str) -> Registered:
         if self.is_away:
             raise NO_REGISTRY
-        assert avsc == avro.load("raw-events-value").text or subject != "raw-events-value"
-        self.asked.append(subject)
-        return 6 + len(self.asked)
+        return Registered(self.ids.setdefault(subject, 7 + len(self.ids)), avro.load(subject))
 
 
 @dataclass
@@ -55,6 +59,7 @@ class Box:
     """Delivers in order of the offsets; a user or metric called AT_ONCE, LATER or NEVER fails that way."""
 
     sent: list[tuple[str, bytes | None, bytes]] = field(default_factory=list)
+    closed: list[float] = field(default_factory=list)
 
     def put(
         self,
@@ -75,7 +80,8 @@ class Box:
             future.set_result(Delivered(topic, 3, len(self.sent) - 1, 1_766_658_600_000))
         return future
 
-    def close(self, timeout_s: float = 30) -> None: ...
+    def close(self, timeout_s: float = 30) -> None:
+        self.closed.append(timeout_s)
 
 
 def by(user: str, number: int = 0) -> UserActionEvent:
@@ -88,13 +94,13 @@ def by(user: str, number: int = 0) -> UserActionEvent:
     )
 
 
-def producer(box: Box | None = None, ids: Ids | None = None, **how: Any) -> EventProducer:
-    return EventProducer(box or Box(), ids or Ids(), **how)
+def producer(box: Box | None = None, registry: Registry | None = None, **how: Any) -> EventProducer:
+    return EventProducer(box or Box(), registry or Registry(), **how)
 
 
 def test_an_event_is_published_where_its_type_belongs() -> None:
-    box, ids = Box(), Ids()
-    result = producer(box, ids).publish_event(by("user-1", 4))
+    box = Box()
+    result = producer(box).publish_event(by("user-1", 4))
     assert result == {
         "event_id": "evt-4",
         "success": True,
@@ -105,38 +111,44 @@ def test_an_event_is_published_where_its_type_belongs() -> None:
         "error": None,
     }
     [(topic, key, value)] = box.sent
-    assert (topic, key, ids.asked) == ("raw-events", b"user-1", ["raw-events-value"])
+    assert (topic, key) == ("raw-events", b"user-1")
     assert struct.unpack(">bI", value[:5]) == (0, 7)
     record = fastavro.schemaless_reader(io.BytesIO(value[5:]), avro.load("raw-events-value", 1).parsed, None)
     assert isinstance(record, dict)
     assert (record["user_id"], record["event_type"]) == ("user-1", "user_action")
 
 
-def test_the_registry_is_asked_once_per_topic() -> None:
-    box, ids = Box(), Ids()
-    own = producer(box, ids)
+def test_values_carry_the_id_of_their_topics_schema() -> None:
+    box, registry = Box(), Registry()
+    own = producer(box, registry)
     metric = MetricEvent(event_timestamp=WHEN, source_system="a", metric_name="m", metric_value=1.5)
     own.publish_batch([by("a"), metric, by("b"), metric])
-    assert ids.asked == ["raw-events-value", "raw-metrics-value"]
+    assert list(registry.ids) == ["raw-events-value", "raw-metrics-value"]
     assert [value[4] for _, _, value in box.sent] == [7, 8, 7, 8]
 
 
 def test_a_registry_that_is_away_is_an_error_until_it_is_back() -> None:
-    ids = Ids(is_away=True)
-    own = producer(ids=ids)
+    registry = Registry(is_away=True)
+    own = producer(registry=registry)
     with pytest.raises(RegistryUnavailable):
         own.publish_event(by("a"))
-    ids.is_away = False
+    registry.is_away = False
     assert own.publish_event(by("a"))["success"]
-    ids.is_away = True
-    assert own.publish_event(by("b"))["success"]  # the id is known
 
 
-def test_topics_of_another_name_have_subjects_of_that_name() -> None:
-    box, ids = Box(), Ids()
-    own = producer(box, ids, topics={"user_action": "test-events"})
+def test_topics_of_another_name_keep_their_schema() -> None:
+    box, registry = Box(), Registry()
+    own = producer(box, registry, topics={"user_action": "test-events"})
     assert own.publish_event(by("a"))["topic"] == "test-events"
-    assert ids.asked == ["test-events-value"]
+    assert list(registry.ids) == ["raw-events-value"]
+
+
+def test_it_closes_its_outbox() -> None:
+    box = Box()
+    with producer(box) as own:
+        own.publish_event(by("a"))
+    own.close(3)
+    assert box.closed == [30, 3]
 
 
 @pytest.mark.parametrize(
@@ -203,7 +215,7 @@ def test_a_batch_has_one_result_per_event_in_order_whatever_fails(kinds: list[tu
 
 
 def test_a_registry_that_is_away_fails_each_event_of_a_batch() -> None:
-    results = producer(ids=Ids(is_away=True)).publish_batch([by("a"), by("b")])
+    results = producer(registry=Registry(is_away=True)).publish_batch([by("a"), by("b")])
     assert [r["error"] for r in results] == [NO_REGISTRY, NO_REGISTRY]
 
 
