@@ -64,10 +64,12 @@ class _Exchange:
             self._received = environ["wsgi.input"] = _Counted(environ["wsgi.input"])
         self._has_ended = False
         self._error: str | None = None
+        self._endpoint = c.UNMATCHED
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Write:
         """Take the status, put the request's id on the response, count what goes through ``write``."""
         self._status = int(status[:3]) if _CODE.match(status) else c.SERVER_ERROR
+        self._endpoint = self._route()  # Flask takes its request away before the response ends
         mine = self._of.id_header
         if mine is not None:
             headers = [*(pair for pair in headers if pair[0].lower() != mine), (mine, self._id)]
@@ -91,6 +93,9 @@ class _Exchange:
         self._status = self._status or (c.SERVER_ERROR if error or is_whole else c.CLIENT_GONE)
         self._of.capture.take(self._record)
 
+    def _route(self) -> str:
+        return of_environ(self._environ)
+
     def _record(self) -> Record:
         environ, method = self._environ, self._environ["REQUEST_METHOD"]
         forwarded = environ.get(self._of.forwarded_key)
@@ -98,7 +103,7 @@ class _Exchange:
         return {
             "timestamp": self._arrived_ms,
             "request_id": self._id,
-            "api_endpoint": of_environ(environ),
+            "api_endpoint": self._route() if self._endpoint == c.UNMATCHED else self._endpoint,
             "http_method": method,
             "status_code": self._status,
             "response_time_ms": c.milliseconds(time.perf_counter_ns() - self._begun_ns),

@@ -36,7 +36,7 @@ def of_environ(environ: Mapping[str, Any]) -> str:
     own = environ.get(ROUTE_KEY)
     if own is None:
         own = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    return UNMATCHED if own is None else normal(own)
+    return normal(own) if isinstance(own, str) else UNMATCHED
 
 
 @lru_cache(4096)
@@ -47,11 +47,12 @@ def normal(template: str) -> str:
 
 
 def _of_litestar(scope: Mapping[str, Any]) -> str:
-    template = scope.get("path_template")
+    template, handler = scope.get("path_template"), scope["route_handler"]
     if template:
         return normal(template)
-    paths = sorted(getattr(scope["route_handler"], "paths", ()))  # a mount has a path, and no template
-    return normal(paths[0].rstrip("/") + REST) if paths else UNMATCHED
+    if getattr(handler, "is_mount", False):  # has paths, and no template
+        return normal(min(handler.paths).rstrip("/") + REST)
+    return normal(scope["path"])  # older releases give templates only to routes with parameters
 
 
 def _leaf(scope: Mapping[str, Any], router: Any) -> str:

@@ -84,13 +84,14 @@ def test_the_client_behind_proxies() -> None:
     assert [r["client_ip"] for r in seen.records()] == ["2001:db8::7", "203.0.113.1", "2001:db8::7"]
 
 
-def test_flask_leaves_its_rule_in_its_request() -> None:
+def test_flask_has_its_rule_in_its_request_until_the_response_starts() -> None:
     seen = Seen()
 
     def flask(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         rule = SimpleNamespace(rule="/orders/<int:order>/<path:rest>")
         environ["werkzeug.request"] = SimpleNamespace(url_rule=rule)
         start_response("200 OK", PLAIN)
+        environ["werkzeug.request"] = None
         return [b""]
 
     def lost(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -233,15 +234,17 @@ def test_a_second_status_with_exc_info_is_the_one_that_counts() -> None:
     assert (record["status_code"], record["error_message"]) == (503, "LookupError: x")
 
 
-def test_a_status_that_is_none_does_not_fail_the_request() -> None:
+def test_a_status_or_a_route_that_is_none_does_not_fail_the_request() -> None:
     seen = Seen()
 
     def odd(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[ROUTE_KEY] = 7
         start_response("fine", PLAIN)
         return [b"x"]
 
     assert list(Server(odd, seen).response) == [b"x"]
-    assert seen.one()["status_code"] == 500
+    record = seen.one()
+    assert (record["status_code"], record["api_endpoint"]) == (500, UNMATCHED)
 
 
 @pytest.mark.parametrize(("method", "size"), [("HEAD", 0), ("GET", 10)])
