@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import compare, contract, report, scale
+from benchmarks import capture, compare, contract, report, scale
 from benchmarks.lab import Lab
 from pipelines.settings import ROOT, load
 
@@ -24,6 +24,7 @@ PARTS = {
     "size": scale.size,
     "shape": scale.shape,
     "contract": contract.contract,
+    "capture": capture.capture,
 }
 
 

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import partial
 from typing import Any
 
 from sdk import capture as c
-from sdk.handover import Record
 from sdk.route_template import of_scope
 
 Scope = MutableMapping[str, Any]
@@ -68,24 +68,19 @@ class CaptureMiddleware:
 
 
 class _Exchange:
-    """One request on its way through the application."""
+    """One request on its way through the application. What can wait is left to the thread that feeds the producer."""
 
-    __slots__ = (
-        *("_arrived_ms", "_begun_ns", "_client_left", "_error", "_has_ended", "_headers", "_id", "_mine", "_of"),
-        *("_receive", "_received", "_response_headers", "_scope", "_send", "_sent", "_status"),
-    )
+    _status = _received = _sent = 0
+    _response_headers: Iterable[tuple[bytes, bytes]] = ()
+    _error: str | None = None
+    _client_left = _has_ended = False
 
     def __init__(self, middleware: CaptureMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
-        self._arrived_ms, self._begun_ns = time.time_ns() // 1_000_000, time.perf_counter_ns()
+        self._arrived_ns, self._begun_ns = time.time_ns(), time.perf_counter_ns()
         self._of, self._scope, self._receive, self._send = middleware, scope, receive, send
         self._headers: dict[bytes, bytes] = dict(scope["headers"])
-        self._mine = middleware.id_header
-        given = None if self._mine is None else self._headers.get(self._mine)
-        self._id = scope[c.REQUEST_ID_KEY] = c.request_id(None if given is None else given.decode("latin-1"))
-        self._status = self._received = self._sent = 0
-        self._response_headers: Iterable[tuple[bytes, bytes]] = ()
-        self._error: str | None = None
-        self._client_left = self._has_ended = False
+        given = None if middleware.id_header is None else self._headers.get(middleware.id_header)
+        self._id = scope[c.REQUEST_ID_KEY] = c.new_id() if given is None else c.request_id(given.decode("latin-1"))
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -127,36 +122,39 @@ class _Exchange:
     def _start(self, message: Message) -> Message:
         self._status = message["status"]
         self._response_headers = headers = message.get("headers", ())
-        if self._mine is None:
+        mine = self._of.id_header
+        if mine is None:
             return message
-        others = [pair for pair in headers if pair[0].lower() != self._mine]
-        return {**message, "headers": [*others, (self._mine, self._id.encode())]}
+        others = [pair for pair in headers if pair[0].lower() != mine]
+        return {**message, "headers": [*others, (mine, self._id.encode())]}
 
     def _finish(self) -> None:
+        elapsed_ns = time.perf_counter_ns() - self._begun_ns
+        if self._has_ended:
+            return
         self._has_ended = True
-        self._of.capture.take(self._record)
+        middleware, scope, method = self._of, self._scope, self._scope["method"]
+        endpoint, client = of_scope(scope), scope.get("client")
+        build = partial(  # holds no scope: the record may wait for long
+            c.record,
+            address=middleware.capture.address,
+            arrived_ns=self._arrived_ns,
+            request_id=self._id,
+            endpoint=endpoint,
+            method=method,
+            status=self._status,
+            elapsed_ns=elapsed_ns,
+            peer=client[0] if client else None,
+            forwarded=None if middleware.forwarded is None else self._chain(middleware.forwarded),
+            user_agent=self._headers.get(b"user-agent"),
+            size=self._received if middleware.counts_request else 0 if method == "HEAD" else self._sent,
+            error=self._error or scope.get(c.ERROR_KEY),
+        )
+        middleware.capture.take(endpoint, build)
 
-    def _record(self) -> Record:
-        scope, method = self._scope, self._scope["method"]
-        agent = self._headers.get(b"user-agent")
-        size = self._received if self._of.counts_request else 0 if method == "HEAD" else self._sent
-        return {
-            "timestamp": self._arrived_ms,
-            "request_id": self._id,
-            "api_endpoint": of_scope(scope),
-            "http_method": method,
-            "status_code": self._status,
-            "response_time_ms": c.milliseconds(time.perf_counter_ns() - self._begun_ns),
-            "client_ip": self._client(),
-            "user_agent": None if agent is None else c.user_agent(agent.decode("latin-1")),
-            "payload_size": min(size, c.MAX_INT),
-            "error_message": self._error or scope.get(c.ERROR_KEY),
-        }
-
-    def _client(self) -> str:
-        client, name = self._scope.get("client"), self._of.forwarded
-        forwarded = None
-        if name is not None and name in self._headers:
-            lines = [value for key, value in self._scope["headers"] if key == name]
-            forwarded = b",".join(lines).decode("latin-1")
-        return self._of.capture.address.of(client[0] if client else None, forwarded)
+    def _chain(self, name: bytes) -> bytes | None:
+        """All lines of the header as one."""
+        found, lines = self._headers.get(name), self._scope["headers"]
+        if found is None or len(lines) == len(self._headers):
+            return found
+        return b",".join(value for key, value in lines if key == name)

@@ -13,10 +13,10 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from sdk import capture as c
-from sdk.handover import Record
 from sdk.route_template import of_environ
 
 Environ = dict[str, Any]
@@ -54,7 +54,7 @@ class _Exchange:
     """One request on its way through the application."""
 
     def __init__(self, middleware: CaptureMiddleware, environ: Environ, start_response: StartResponse) -> None:
-        self._arrived_ms, self._begun_ns = time.time_ns() // 1_000_000, time.perf_counter_ns()
+        self._arrived_ns, self._begun_ns = time.time_ns(), time.perf_counter_ns()
         self._of, self._environ, self._start_response = middleware, environ, start_response
         given = None if middleware.id_key is None else environ.get(middleware.id_key)
         self._id = environ[c.REQUEST_ID_KEY] = c.request_id(given)
@@ -91,27 +91,31 @@ class _Exchange:
         elif not is_whole:
             self._error = CLIENT_LEFT
         self._status = self._status or (c.SERVER_ERROR if error or is_whole else c.CLIENT_GONE)
-        self._of.capture.take(self._record)
+        self._finish()
 
     def _route(self) -> str:
         return of_environ(self._environ)
 
-    def _record(self) -> Record:
-        environ, method = self._environ, self._environ["REQUEST_METHOD"]
-        forwarded = environ.get(self._of.forwarded_key)
-        size = (0 if method == "HEAD" else self.sent) if self._received is None else self._received.count
-        return {
-            "timestamp": self._arrived_ms,
-            "request_id": self._id,
-            "api_endpoint": self._route() if self._endpoint == c.UNMATCHED else self._endpoint,
-            "http_method": method,
-            "status_code": self._status,
-            "response_time_ms": c.milliseconds(time.perf_counter_ns() - self._begun_ns),
-            "client_ip": self._of.capture.address.of(environ.get("REMOTE_ADDR"), forwarded),
-            "user_agent": c.user_agent(environ.get("HTTP_USER_AGENT")),
-            "payload_size": min(size, c.MAX_INT),
-            "error_message": self._error or environ.get(c.ERROR_KEY),
-        }
+    def _finish(self) -> None:
+        environ, middleware, elapsed_ns = self._environ, self._of, time.perf_counter_ns() - self._begun_ns
+        is_head = environ["REQUEST_METHOD"] == "HEAD"
+        endpoint = self._route() if self._endpoint == c.UNMATCHED else self._endpoint
+        build = partial(
+            c.record,
+            address=middleware.capture.address,
+            arrived_ns=self._arrived_ns,
+            request_id=self._id,
+            endpoint=endpoint,
+            method=environ["REQUEST_METHOD"],
+            status=self._status,
+            elapsed_ns=elapsed_ns,
+            peer=environ.get("REMOTE_ADDR"),
+            forwarded=environ.get(middleware.forwarded_key),
+            user_agent=environ.get("HTTP_USER_AGENT"),
+            size=self._received.count if self._received is not None else 0 if is_head else self.sent,
+            error=self._error or environ.get(c.ERROR_KEY),
+        )
+        middleware.capture.take(endpoint, build)
 
 
 class _Body:

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 QUEUE_FULL = "queue_full"
 """Reason of a loss: the producer is slower than the requests."""
+NOT_BUILT = "not_built"
+"""Reason of a loss: what was captured could not be made a record."""
 CANCELLED = "cancelled"
 """Reason of a loss: the producer gave the record up."""
 
@@ -33,6 +35,7 @@ GATHER_S = 0.01
 """What an idle thread lets gather once a record is there: to wake it for each would cost more than to hand it over."""
 
 Record = Mapping[str, Any]
+Build = Callable[[], Record]
 
 
 class RecordSink(Protocol):
@@ -82,7 +85,7 @@ class Losses:
 
 
 class Handover:
-    """Takes records at once and gives them to ``sink`` in order, from a thread that the first record starts.
+    """Takes records at once, builds them and gives them to ``sink`` in order, in a thread that the first one starts.
 
     ``limit``: records that may wait; a record that finds the queue full is lost (``queue_full``). A child of ``fork``
     starts empty, with a thread of its own.
@@ -92,7 +95,7 @@ class Handover:
         self._sink, self._limit = sink, limit
         self.losses = losses or Losses()
         self._thread: threading.Thread | None = None
-        self._queue: SimpleQueue[Record | threading.Event | None]
+        self._queue: SimpleQueue[Build | threading.Event | None]
         self._begin_empty()
         forked = weakref.WeakMethod(self._begin_empty)
         os.register_at_fork(after_in_child=lambda: _call(forked))
@@ -109,14 +112,14 @@ class Handover:
         """Records in the queue."""
         return self._queue.qsize()
 
-    def offer(self, record: Record) -> None:
-        """Take a record; never waits, never raises."""
+    def offer(self, build: Build) -> None:
+        """Take what makes a record; never waits, never raises."""
         if self._thread is None:
             self._start()
         if self._queue.qsize() >= self._limit:
             self.losses.add(QUEUE_FULL)
         else:
-            self._queue.put(record)
+            self._queue.put(build)
 
     def drain(self, timeout_s: float = 30) -> bool:
         """Wait until the sink was given every record offered before; whether that was so in time."""
@@ -167,7 +170,12 @@ class Handover:
             else:
                 item = queue.get()
 
-    def _give(self, record: Record) -> None:
+    def _give(self, build: Build) -> None:
+        try:
+            record = build()
+        except Exception as error:  # noqa: BLE001 - whatever is odd about one request, later records go on
+            self.losses.add(NOT_BUILT, error)
+            return
         try:
             future = self._sink.send(record)
         except Exception as error:  # noqa: BLE001 - whatever a producer raises, requests and later records go on

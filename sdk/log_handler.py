@@ -20,7 +20,7 @@ from typing import Any
 from pipelines.records import LOG_FIELDS
 from sdk import capture as c
 from sdk.client_address import UNKNOWN, canonical
-from sdk.handover import Record
+from sdk.handover import NOT_BUILT, Record
 
 OWN_LOGGERS = ("sdk", "pipelines", "confluent_kafka", "fastavro", "httpx")
 """Loggers, with all below them, that producing a record may write to: taking their lines could go round for ever."""
@@ -79,11 +79,13 @@ class Api6LogHandler(logging.Handler):
         """Hand the line's record over; a line about no request is left alone."""
         try:
             found = {name: value for name, value in self._read(record).items() if value is not None}
+            if not all(name in found for name in REQUIRED):
+                return
+            fields = {**self._fill(record), **found}
         except Exception as error:  # noqa: BLE001 - a line that can't be read must not fail the service
-            self._capture.handover.losses.add(c.NOT_BUILT, error)
+            self._capture.handover.losses.add(NOT_BUILT, error)
             return
-        if all(name in found for name in REQUIRED):
-            self._capture.take(lambda: _fitted({**self._fill(record), **found}))
+        self._capture.take(found["api_endpoint"], lambda: _fitted(fields))
 
     def close(self) -> None:
         """Hand over what waits; the capture stays open."""
@@ -99,7 +101,7 @@ def _fitted(fields: dict[str, Any]) -> Record:
     for name in ("response_time_ms", "payload_size"):
         record[name] = min(record[name], c.MAX_INT)
     record["client_ip"] = canonical(str(record["client_ip"])) or UNKNOWN
-    record["user_agent"] = c.user_agent(record["user_agent"])
-    error = record["error_message"]
+    agent, error = record["user_agent"], record["error_message"]
+    record["user_agent"] = agent[: c.MAX_USER_AGENT] if agent else None
     record["error_message"] = c.fit(str(error), c.MAX_ERROR) if error else None
     return record

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from sdk.capture import ROUTE_KEY, UNMATCHED
+
+log = logging.getLogger(__name__)
 
 REST = "/{path}"
 """What follows the path of a mount whose application does not say more, such as static files."""
@@ -21,6 +24,14 @@ _ANGLED = re.compile(r"<(?:[^<>:]+:)?([^<>:]+)>")
 
 def of_scope(scope: Mapping[str, Any]) -> str:
     """The template after the application was called: the frameworks write what they found into the scope."""
+    try:
+        return _found(scope)
+    except Exception as error:  # noqa: BLE001 - a release of a framework that is unlike all others must not fail requests
+        _say(type(error).__name__, str(error))
+        return UNMATCHED
+
+
+def _found(scope: Mapping[str, Any]) -> str:
     own = scope.get(ROUTE_KEY)
     if own is not None:
         return normal(own)
@@ -29,6 +40,12 @@ def of_scope(scope: Mapping[str, Any]) -> str:
     if scope.get("app_root_path") is None or scope["app_root_path"] == scope.get("root_path"):
         return _leaf(scope, scope.get("router"))
     return _mounted(scope)
+
+
+@lru_cache(64)
+def _say(kind: str, text: str) -> None:
+    """Once for each kind of trouble."""
+    log.warning("the route of a request can't be told: %s: %s; it is logged as %s", kind, text, UNMATCHED)
 
 
 def of_environ(environ: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from functools import partial
 from typing import Any
 
 import pytest
@@ -86,6 +87,20 @@ def test_a_background_task_does_not_hold_the_record_back() -> None:
 
     run(seen, with_task)
     assert found == [1]
+
+
+def test_the_application_may_listen_and_speak_after_the_response() -> None:
+    seen = Seen()
+    heard: list[str] = []
+
+    async def talks_on(scope: Any, receive: Any, send: Any) -> None:
+        await app(START, body(b"x"))(scope, receive, send)
+        heard.append((await receive())["type"])
+        await send(body(b"too late"))
+
+    assert run(seen, talks_on, leaves_after=2).error is None
+    assert heard == ["http.disconnect"]
+    assert (seen.one()["payload_size"], seen.one()["error_message"]) == (1, None)
 
 
 @pytest.mark.parametrize(
@@ -313,7 +328,7 @@ def test_records_that_wait_are_handed_over_before_the_application_shuts_down() -
     async def service(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "lifespan.startup"
         for number in range(100):
-            seen.capture.handover.offer({"n": number})
+            seen.capture.take("/", partial(dict, n=number))
         assert (await receive())["type"] == "lifespan.shutdown"
         handed_over.append(len(seen.sink.records))
 
@@ -337,7 +352,7 @@ def test_a_producer_that_refuses_is_no_matter_of_the_request() -> None:
     assert seen.capture.losses == {"ContractViolation": 1}
 
 
-def test_a_request_that_can_not_be_made_a_record_is_answered_and_counted() -> None:
+def test_a_route_that_can_not_be_told_is_no_matter_of_the_request() -> None:
     seen = Seen()
 
     async def odd(scope: Any, receive: Any, send: Any) -> None:
@@ -346,6 +361,12 @@ def test_a_request_that_can_not_be_made_a_record_is_answered_and_counted() -> No
         await send(body(b"x"))
 
     assert run(seen, odd).body == b"x"
+    assert seen.one()["api_endpoint"] == UNMATCHED
+
+
+def test_a_request_that_can_not_be_made_a_record_is_answered_and_counted() -> None:
+    seen = Seen()
+    assert run(seen, app(START, body(b"x")), scope=scope(client=([], 1))).body == b"x"
     assert seen.records() == []
     assert seen.capture.losses == {"not_built": 1}
 

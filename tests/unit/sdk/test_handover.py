@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def test_records_arrive_in_order() -> None:
     sink = Sink()
     handover = Handover(sink, limit=10_000)
     for number in range(5_000):
-        handover.offer({"n": number})
+        handover.offer(partial(dict, n=number))
     assert handover.close(30)
     assert [r["n"] for r in sink.records] == list(range(5_000))
     assert handover.handed_over == 5_000
@@ -52,10 +53,10 @@ def test_records_arrive_in_order() -> None:
 def test_a_producer_that_blocks_makes_nobody_wait_and_the_loss_is_counted() -> None:
     sink = Stuck()
     handover = Handover(sink, limit=3)
-    handover.offer({"n": 0})
+    handover.offer(partial(dict, n=0))
     assert sink.entered.wait(30)
     for number in range(1, 10):
-        handover.offer({"n": number})
+        handover.offer(partial(dict, n=number))
     assert handover.waiting == 3
     assert handover.losses.counts == {QUEUE_FULL: 6}
     assert not handover.drain(0.01)
@@ -70,10 +71,20 @@ def test_errors_of_the_producer_are_counted_and_the_next_record_goes_on(caplog: 
     sink.fail = [AWAY]
     handover = Handover(sink, limit=10)
     for number in range(5):
-        handover.offer({"n": number})
+        handover.offer(partial(dict, n=number))
     assert handover.close(30)
     assert [r["n"] for r in sink.records] == [2, 3, 4]
     assert handover.losses.counts == {"BrokerUnavailable": 2, "RuntimeError": 1}
+
+
+def test_what_can_not_be_made_a_record_is_counted() -> None:
+    sink = Sink()
+    handover = Handover(sink, limit=10)
+    handover.offer(lambda: {"n": 1 // 0})
+    handover.offer(partial(dict, n=2))
+    assert handover.close(30)
+    assert [r["n"] for r in sink.records] == [2]
+    assert handover.losses.counts == {"not_built": 1}
 
 
 def test_a_record_that_the_producer_gives_up() -> None:
@@ -84,7 +95,7 @@ def test_a_record_that_the_producer_gives_up() -> None:
             return future
 
     handover = Handover(Hesitant(), limit=10)
-    handover.offer({})
+    handover.offer(dict)
     assert handover.drain(30)
     future.cancel()
     future.set_running_or_notify_cancel()
@@ -116,13 +127,13 @@ def test_the_thread_ends_with_close_and_a_later_record_starts_another() -> None:
     sink = Sink()
     handover = Handover(sink, limit=10)
     assert handover.close()  # there was nothing yet
-    handover.offer({"n": 1})
+    handover.offer(partial(dict, n=1))
     assert handover.drain()
     [thread] = [t for t in threading.enumerate() if t.ident == sink.thread]
     assert handover.close()
     thread.join(30)
     assert not thread.is_alive()
-    handover.offer({"n": 2})
+    handover.offer(partial(dict, n=2))
     assert handover.close()
     assert [r["n"] for r in sink.records] == [1, 2]
 
@@ -133,7 +144,7 @@ def test_many_threads_lose_nothing() -> None:
 
     def offer(name: int) -> None:
         for number in range(1_000):
-            handover.offer({"thread": name, "n": number})
+            handover.offer(partial(dict, thread=name, n=number))
 
     threads = [threading.Thread(target=offer, args=(name,)) for name in range(8)]
     for thread in threads:
@@ -148,14 +159,15 @@ def test_many_threads_lose_nothing() -> None:
 
 FORKING = """
 import os, sys
+from functools import partial
 from tests.unit.sdk.capturing import Sink
 from sdk.handover import Handover
 sink = Sink()
 handover = Handover(sink, limit=10)
-handover.offer({"n": 1})
+handover.offer(partial(dict, n=1))
 assert handover.drain(30)
 child = os.fork()
-handover.offer({"n": 2})
+handover.offer(partial(dict, n=2))
 assert handover.drain(30)
 expected = [1, 2]  # the child has the parent's list, and a thread of its own
 assert [r["n"] for r in sink.records] == expected, sink.records
@@ -167,6 +179,7 @@ else:
 
 ENDING = """
 import logging
+from functools import partial
 from tests.unit.sdk.capturing import Sink
 from sdk.handover import Handover
 class Printing(Sink):
@@ -175,7 +188,7 @@ class Printing(Sink):
         return super().send(record)
 handover = Handover(Printing(), limit=1000)
 for number in range(100):
-    handover.offer({"n": number})
+    handover.offer(partial(dict, n=number))
 """
 
 
