@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from sdk.delivery import Delivered
 from sdk.failures import Fate, fate
 from sdk.pending import Pending
 
@@ -34,7 +32,7 @@ class Carrier:
     def __init__(
         self,
         connect: Callable[[], Client],
-        acknowledged: Callable[[Pending, Delivered], None],
+        acknowledged: Callable[[Pending], None],
         failed: Callable[[Pending, KafkaError], None],
     ) -> None:
         self._connect, self._acknowledged, self._failed = connect, acknowledged, failed
@@ -57,6 +55,7 @@ class Carrier:
         item = pending.item
         assert item is not None, "only a record in memory can be sent"
         self._out[pending] = None
+        pending.report = self._report
         try:
             self._client.produce(
                 item.topic,
@@ -64,7 +63,7 @@ class Carrier:
                 item.key,
                 timestamp=item.timestamp_ms,
                 headers=list(item.headers),
-                on_delivery=partial(self._report, pending),
+                on_delivery=pending,
             )
         except BufferError:
             del self._out[pending]
@@ -105,6 +104,7 @@ class Carrier:
         if error is None:
             topic, partition, offset = message.topic(), message.partition(), message.offset()
             assert topic is not None and partition is not None and offset is not None  # noqa: PT018
-            self._acknowledged(pending, Delivered(topic, partition, offset, message.timestamp()[1]))
+            self._acknowledged(pending)
+            pending.acknowledge(topic, partition, offset, message.timestamp()[1])
         else:
             self._failed(pending, error)

@@ -26,7 +26,6 @@ from pipelines.errors import BrokerUnavailable, StillSpooled
 from pipelines.settings import ProducerSettings
 from sdk.breaker import Breaker, BreakerState
 from sdk.carrier import Carrier, Client
-from sdk.delivery import Delivered
 from sdk.failures import Fate, fate, refusal
 from sdk.meter import Meter
 from sdk.pending import Pending
@@ -192,7 +191,7 @@ class Dispatch:
             self._refuse(pending, error.args[0])
             return True
 
-    def _acknowledge(self, pending: Pending, delivered: Delivered) -> None:
+    def _acknowledge(self, pending: Pending) -> None:
         item = pending.item
         assert item is not None
         if pending.number is not None:
@@ -200,8 +199,6 @@ class Dispatch:
                 self.shelf.settle(pending)
         self._acknowledged += 1
         self._meter.acknowledge(time.time() - item.accepted_ms / 1000)
-        pending.item = None
-        pending.set_result(delivered)
 
     def _report_failure(self, pending: Pending, error: KafkaError) -> None:
         with self.lock:

@@ -95,6 +95,11 @@ class KafkaOutbox:
     def __repr__(self) -> str:
         return f"KafkaOutbox({self.name!r}, way={self.dispatch.way.name.lower()}, spooled={self.spool.records})"
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it takes no more records."""
+        return self._refusal is not None
+
     def put(
         self,
         topic: str,
