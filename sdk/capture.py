@@ -83,7 +83,7 @@ class Capture:
 
     @property
     def losses(self) -> dict[str, int]:
-        """Reason → records that the producer did not take or could not deliver."""
+        """Reason → records that the producer did not take."""
         return self.handover.losses.counts
 
     def take(self, endpoint: str, build: Callable[[], Record]) -> None:

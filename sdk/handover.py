@@ -1,7 +1,9 @@
 """From the request to the producer: one bounded queue and one thread, so that no request waits for a producer.
 
 A producer may validate, compress, write to its spool or block, as its policy says; here it does so in a thread of its
-own. What it does not take is counted and said in the log once a minute, never raised.
+own. What it does not take is counted and said in the log once a minute, never raised. What it took is its own affair:
+its metrics count what could not be delivered. (To hold on to a future of each record would cost memory for as long as
+the cluster is away.)
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -24,8 +25,6 @@ QUEUE_FULL = "queue_full"
 """Reason of a loss: the producer is slower than the requests."""
 NOT_BUILT = "not_built"
 """Reason of a loss: what was captured could not be made a record."""
-CANCELLED = "cancelled"
-"""Reason of a loss: the producer gave the record up."""
 
 LOG_EVERY_S = 60.0
 EXIT_DRAIN_S = 5.0
@@ -41,8 +40,8 @@ Build = Callable[[], Record]
 class RecordSink(Protocol):
     """What takes records: ``Api6LogProducer``, or whatever stands for it in a test."""
 
-    def send(self, record: Record, /) -> Future[Any]:
-        """Take one record; the future fails when it can't be delivered."""
+    def send(self, record: Record, /) -> object:
+        """Take one record, or raise. What it returns is not looked at: whether a record arrives, the producer knows."""
         ...
 
 
@@ -177,18 +176,11 @@ class Handover:
             self.losses.add(NOT_BUILT, error)
             return
         try:
-            future = self._sink.send(record)
+            self._sink.send(record)
         except Exception as error:  # noqa: BLE001 - whatever a producer raises, requests and later records go on
             self.losses.add(type(error).__name__, error)
             return
         self._handed_over += 1
-        future.add_done_callback(self._settled)
-
-    def _settled(self, future: Future[Any]) -> None:
-        if future.cancelled():
-            self.losses.add(CANCELLED)
-        elif (error := future.exception()) is not None:
-            self.losses.add(type(error).__name__, error)
 
     def _at_exit(self) -> None:
         if self._queue.qsize() and not self.drain(EXIT_DRAIN_S):

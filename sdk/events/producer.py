@@ -1,4 +1,11 @@
-"""Publish typed events: validated, routed by their type, keyed, and framed with the id of the topic's schema."""
+"""Publish typed events: validated, routed by their type, keyed, and framed with the id of the topic's schema.
+
+::
+
+    with EventProducer(settings.load()) as events:
+        login = UserActionEvent(event_timestamp=now, source_system="web-app", user_id="user-1", action="login")
+        print(events.publish_event(login)["offset"])
+"""
 
 from __future__ import annotations
 
@@ -8,31 +15,26 @@ from concurrent.futures import CancelledError, Future
 from types import TracebackType
 from typing import Any, Protocol, Self, TypedDict
 
+from prometheus_client import REGISTRY, CollectorRegistry
+
 from pipelines.contracts import avro, wire
 from pipelines.errors import NotAcknowledged, SdpError
+from pipelines.settings import Settings
+from sdk import metrics
 from sdk.delivery import Delivered, Outbox
 from sdk.events.encoding import to_record
 from sdk.events.models import EventSchema
 from sdk.events.routing import ROUTES, route_of, typed
+from sdk.outbox import KafkaOutbox
+from sdk.schemas import Registered, RegisteredSchemas
 
 Event = EventSchema | Mapping[str, Any]
 
 
-class Registered(Protocol):
-    """A schema and its id in the registry."""
-
-    @property
-    def schema_id(self) -> int: ...
-    @property
-    def schema(self) -> avro.Schema: ...
-
-
 class Schemas(Protocol):
-    """What is asked of the registry."""
+    """Where registered schemas come from."""
 
-    def get(self, subject: str) -> Registered:
-        """The newest schema of ``schemas/<subject>``. Raises RegistryUnavailable, and UsageError if it isn't there."""
-        ...
+    def get(self, subject: str) -> Registered: ...
 
 
 class Published(TypedDict):
@@ -50,15 +52,29 @@ class Published(TypedDict):
     error: Exception | None
 
 
+NAME = "events"
+"""Folder of the spool, label of the metrics."""
+
+
 class EventProducer:
-    """Publishes through ``outbox``, which it closes. Threads may share a producer.
+    """Publishes typed events. Safe to use from many threads.
 
     ``topics``: event type → topic, where it is not that of ``ROUTES``; the schema stays the one of the route.
+    ``outbox`` (closed by ``close``) and ``schemas``: default the ones that ``settings`` describe. Raises SpoolInUse.
     """
 
-    def __init__(self, outbox: Outbox, schemas: Schemas, topics: Mapping[str, str] | None = None) -> None:
-        self._outbox, self._schemas = outbox, schemas
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        registry: CollectorRegistry | None = REGISTRY,
+        outbox: Outbox | None = None,
+        schemas: Schemas | None = None,
+        topics: Mapping[str, str] | None = None,
+    ) -> None:
+        self._schemas = schemas or RegisteredSchemas(settings)
         self._topics = {name: route.topic for name, route in ROUTES.items()} | dict(topics or {})
+        self._outbox = outbox or _outbox(settings, registry)
 
     def __enter__(self) -> Self:
         return self
@@ -129,3 +145,10 @@ def _outcome(event: Event, future: Future[Delivered], deadline: float, timeout_s
         "offset": at.offset,
         "timestamp_ms": at.timestamp_ms,
     }
+
+
+def _outbox(settings: Settings, registry: CollectorRegistry | None) -> KafkaOutbox:
+    outbox = KafkaOutbox(settings, NAME)
+    if registry is not None:
+        metrics.expose(outbox, registry)
+    return outbox

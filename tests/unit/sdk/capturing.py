@@ -7,7 +7,6 @@ import json
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,33 +16,24 @@ from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.writer import LogSchema
 from pipelines.settings import ROOT
 from sdk.capture import Capture, CaptureSettings
-from sdk.delivery import Delivered
 
-HERE = Delivered("api6-logs", 0, 0, 0)
 SCHEMA = avro.load("api6-logs-value")
 JUDGE = evaluator(load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", LogSchema(SCHEMA.text).kinds))
 
 
 class Sink:
-    """Delivers at once; ``refuse``: errors to raise instead, ``fail``: errors that futures end with; both first."""
+    """Takes records; ``refuse``: errors to raise instead, first."""
 
     def __init__(self) -> None:
         self.records: list[dict[str, Any]] = []
         self.thread: int | None = None
         self.refuse: list[Exception] = []
-        self.fail: list[Exception] = []
 
-    def send(self, record: Mapping[str, Any]) -> Future[Delivered]:
+    def send(self, record: Mapping[str, Any]) -> None:
         self.thread = threading.get_ident()
         if self.refuse:
             raise self.refuse.pop(0)
         self.records.append(dict(record))
-        future: Future[Delivered] = Future()
-        if self.fail:
-            future.set_exception(self.fail.pop(0))
-        else:
-            future.set_result(HERE)
-        return future
 
 
 @dataclass

@@ -25,20 +25,17 @@ from pipelines.errors import (
     SdpError,
     UnknownEventType,
 )
+from pipelines.settings import load
 from sdk.delivery import Delivered
 from sdk.events import EventProducer, EventSchema, MetricEvent, UserActionEvent
+from sdk.schemas import Registered
 
+SETTINGS = load("local")
 WHEN = "2025-12-25T10:30:00Z"
 AWAY = BrokerUnavailable("Kafka", "broker:9092", "it sleeps")
 FULL = BrokerUnavailable("the spool", "/spool", "it is full")
 NO_REGISTRY = RegistryUnavailable("schema registry", "http://registry", "it sleeps")
 AT_ONCE, LATER, NEVER = "at-once", "later", "never"
-
-
-@dataclass(frozen=True)
-class Registered:
-    schema_id: int
-    schema: avro.Schema
 
 
 @dataclass
@@ -95,7 +92,7 @@ def by(user: str, number: int = 0) -> UserActionEvent:
 
 
 def producer(box: Box | None = None, registry: Registry | None = None, **how: Any) -> EventProducer:
-    return EventProducer(box or Box(), registry or Registry(), **how)
+    return EventProducer(SETTINGS, outbox=box or Box(), schemas=registry or Registry(), **how)
 
 
 def test_an_event_is_published_where_its_type_belongs() -> None:

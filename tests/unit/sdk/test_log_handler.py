@@ -6,15 +6,13 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from sdk.capture import Capture, CaptureSettings
-from sdk.delivery import Delivered
 from sdk.log_handler import Api6LogHandler, extras
-from tests.unit.sdk.capturing import HERE, Seen
+from tests.unit.sdk.capturing import Seen
 
 REQUEST = {"api_endpoint": "/v6/orders/{id}", "http_method": "GET", "status_code": 200, "response_time_ms": 12}
 
@@ -147,13 +145,10 @@ class Talking:
         self.loggers = [logging.getLogger(name) for name in ("sdk.producer", "confluent_kafka")] + [service]
         self.records: list[Mapping[str, Any]] = []
 
-    def send(self, record: Mapping[str, Any]) -> Future[Delivered]:
+    def send(self, record: Mapping[str, Any]) -> None:
         self.records.append(record)
         for logger in self.loggers:
             logger.error("sending", extra=REQUEST)
-        future: Future[Delivered] = Future()
-        future.set_result(HERE)
-        return future
 
 
 def test_lines_of_the_producer_never_go_round(logger: logging.Logger) -> None:
