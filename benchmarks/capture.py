@@ -1,30 +1,36 @@
 """What capture costs a service: a minimal FastAPI route with the middleware against the same without.
 
-Twice: the application alone, called as a server calls it, where nothing hides the middleware's share; and behind
-uvicorn, over HTTP on kept connections, as a service runs. The producer only takes the records: what a
-real one costs is measured by itself.
+Behind uvicorn, over HTTP on kept connections, as a service runs; and the application alone, called as a server calls
+it, where nothing hides the middleware's share.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from subprocess import Popen
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 
-from benchmarks.compare import WARM_UPS, Bench, Part, Ratio, say
+from benchmarks.compare import WARM_UPS, Bench, Part, ratio, say
 from benchmarks.meter import Meter, Outcome
+from pipelines import bootstrap
+from pipelines.settings import ROOT, load
 from sdk.capture import Capture, CaptureSettings
 from sdk.capture_asgi import CaptureMiddleware
-from sdk.handover import Record
+from sdk.handover import Record, RecordSink
+from sdk.producer import Api6LogProducer
 
-BARE, CAPTURED = "bare", "captured"
+BARE, CAPTURED, PRODUCED = "bare", "captured", "produced"
+"""Without middleware; with it and a producer that only takes records; with it and Api6LogProducer."""
+TOPIC = "kafka.topic=bench-capture"
 RECORDS_PER_REQUEST = 50
 """A run makes one request for so many records of the plan."""
 CONNECTIONS = 8
@@ -50,17 +56,22 @@ class Taken:
 
 
 def capture(bench: Bench) -> Part:
-    """Both ratios. Needs no server of the laboratory."""
+    """With a producer that only takes records, alone and behind uvicorn, and behind uvicorn with ours on real Kafka."""
     requests = max(1_000, bench.plan.records // RECORDS_PER_REQUEST)
-    runs = {**_alone(requests, bench.plan.runs), **_behind_a_server(requests, bench.plan.runs)}
+    settings = bench.lab.settings([TOPIC])
+    bootstrap.prepare(settings)
+    runs = {**alone(requests, bench.plan.runs), **served(requests, bench.plan.runs, [*bench.lab.common(), TOPIC])}
     ratios = [
-        _ratio("FastAPI route behind uvicorn with capture ÷ without (requests/s)", "http", 0.9, runs),
-        _ratio("the same without a server", "alone", None, runs),
+        ratio("FastAPI route behind uvicorn, with the middleware ÷ without", "http captured", "http bare", 0.9, runs),
+        ratio("the same with Api6LogProducer", "http produced", "http bare", None, runs),
+        ratio(
+            "FastAPI route without a server, with the middleware ÷ without", "alone captured", "alone bare", None, runs
+        ),
     ]
     return Part("capture", runs, ratios)
 
 
-def application(kind: str) -> FastAPI:
+def application(kind: str, overrides: Sequence[str] = ()) -> FastAPI:
     """One route with a path parameter."""
     app = FastAPI()
 
@@ -68,20 +79,31 @@ def application(kind: str) -> FastAPI:
     async def order(order: int) -> dict[str, int]:
         return {"order": order}
 
-    if kind == CAPTURED:
-        app.add_middleware(CaptureMiddleware, capture=Capture(Taken(), SETTINGS))
+    if kind != BARE:
+        app.add_middleware(CaptureMiddleware, capture=Capture(_sink(kind, overrides), SETTINGS))
     return app
 
 
-def _alone(requests: int, runs: int) -> dict[str, list[Outcome]]:
+def alone(requests: int, runs: int) -> dict[str, list[Outcome]]:
+    """Runs of the application, called in this process."""
     apps = {f"alone {kind}": application(kind) for kind in (BARE, CAPTURED)}
     return _in_turn({name: partial(_call, app, requests) for name, app in apps.items()}, requests, runs)
 
 
-def _behind_a_server(requests: int, runs: int) -> dict[str, list[Outcome]]:
+def served(requests: int, runs: int, overrides: Sequence[str] | None) -> dict[str, list[Outcome]]:
+    """Runs over HTTP; ``overrides``: settings of our producer, None leaves it out."""
+    kinds = (BARE, CAPTURED) if overrides is None else (BARE, CAPTURED, PRODUCED)
     with ExitStack() as servers:
-        ports = {f"http {kind}": servers.enter_context(_served(kind)) for kind in (BARE, CAPTURED)}
+        ports = {f"http {kind}": servers.enter_context(_server(kind, overrides or ())) for kind in kinds}
         return _in_turn({name: partial(_ask, port, requests) for name, port in ports.items()}, requests, runs)
+
+
+def _sink(kind: str, overrides: Sequence[str]) -> RecordSink:
+    if kind == CAPTURED:
+        return Taken()
+    producer = Api6LogProducer(load("local", overrides), registry=None)
+    producer.prepare()
+    return producer
 
 
 def _in_turn(tasks: Mapping[str, Task], requests: int, runs: int) -> dict[str, list[Outcome]]:
@@ -142,11 +164,12 @@ async def _ask(port: int, requests: int) -> None:
 
 
 @contextmanager
-def _served(kind: str) -> Iterator[int]:
+def _server(kind: str, overrides: Sequence[str]) -> Iterator[int]:
     """A uvicorn in a process of its own, for one kind; gives its port. Connections wait until it is up."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         passed = listening.fileno()
-        server = Popen([sys.executable, "-m", "benchmarks.capture", kind, str(passed)], pass_fds=[passed])
+        command = [sys.executable, "-m", "benchmarks.capture", kind, str(passed), *overrides]
+        server = Popen(command, pass_fds=[passed], env={**os.environ, "PYTHONPATH": str(ROOT)})
         try:
             yield listening.getsockname()[1]
         finally:
@@ -154,13 +177,11 @@ def _served(kind: str) -> Iterator[int]:
             server.wait(STOP_S)
 
 
-def _ratio(name: str, where: str, target: float | None, runs: Mapping[str, list[Outcome]]) -> Ratio:
-    of, by = f"{where} {CAPTURED}", f"{where} {BARE}"
-    return Ratio(name, of, by, target, tuple(a.rate / b.rate for a, b in zip(runs[of], runs[by], strict=True)))
+def main(kind: str, passed: str, *overrides: str) -> None:
+    """Serve on the socket that was passed, until SIGTERM."""
+    config = uvicorn.Config(application(kind, overrides), log_level="warning", access_log=False)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(passed))])
 
 
 if __name__ == "__main__":
-    import uvicorn
-
-    config = uvicorn.Config(application(sys.argv[1]), log_level="warning", access_log=False)
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[2]))])
+    main(*sys.argv[1:])

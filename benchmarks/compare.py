@@ -47,12 +47,13 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part measured. ``runs``: task → its runs, warm-ups left out."""
+    """What one part measured. ``runs``: task → its runs, warm-ups left out; ``tables``: title → rows."""
 
     name: str
     runs: Mapping[str, Sequence[Outcome]]
     ratios: Sequence[Ratio] = ()
     table: Sequence[Mapping[str, float | str]] = field(default=())
+    tables: Mapping[str, Sequence[Mapping[str, float | str]]] = field(default_factory=dict)
 
 
 class Bench:
@@ -96,9 +97,9 @@ def judge(bench: Bench) -> Part:
     """Decode and validate against the bare source: with Spark's own options, and with those of our jobs."""
     runs = bench.alternate(["plain", "kafka", "decode", "judge"])
     ratios = [
-        _ratio("decode and validate → noop ÷ Kafka → noop, Spark's source as it comes", "judge", "plain", 0.70, runs),
-        _ratio("decode and validate → noop ÷ Kafka → noop, our source options", "judge", "kafka", 0.70, runs),
-        _ratio("decode alone → noop ÷ Kafka → noop, our source options", "decode", "kafka", None, runs),
+        ratio("decode and validate → noop ÷ Kafka → noop, Spark's source as it comes", "judge", "plain", 0.70, runs),
+        ratio("decode and validate → noop ÷ Kafka → noop, our source options", "judge", "kafka", 0.70, runs),
+        ratio("decode alone → noop ÷ Kafka → noop, our source options", "decode", "kafka", None, runs),
     ]
     return Part("judge", runs, ratios)
 
@@ -106,15 +107,15 @@ def judge(bench: Bench) -> Part:
 def ingest(bench: Bench) -> Part:
     """The whole job against a Python loop."""
     runs = bench.alternate(["ingest", "python_tables"])
-    return Part("ingest", runs, [_ratio("ingest ÷ Python loop (Delta)", "ingest", "python_tables", 1.5, runs)])
+    return Part("ingest", runs, [ratio("ingest ÷ Python loop (Delta)", "ingest", "python_tables", 1.5, runs)])
 
 
 def index(bench: Bench) -> Part:
     """The whole job against a Python loop and against what Elasticsearch can take."""
     runs = bench.alternate(["index", "python_elastic", "ceiling"])
     ratios = [
-        _ratio("index ÷ Python loop (parallel_bulk)", "index", "python_elastic", 1.8, runs),
-        _ratio("index ÷ ready-made bulks over 2 connections", "index", "ceiling", 0.6, runs),
+        ratio("index ÷ Python loop (parallel_bulk)", "index", "python_elastic", 1.8, runs),
+        ratio("index ÷ ready-made bulks over 2 connections", "index", "ceiling", 0.6, runs),
     ]
     return Part("index", runs, ratios)
 
@@ -124,5 +125,6 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _ratio(name: str, of: str, by: str, target: float | None, runs: Mapping[str, Sequence[Outcome]]) -> Ratio:
+def ratio(name: str, of: str, by: str, target: float | None, runs: Mapping[str, Sequence[Outcome]]) -> Ratio:
+    """Pair by pair, records a second of one task over those of another."""
     return Ratio(name, of, by, target, tuple(a.rate / b.rate for a, b in zip(runs[of], runs[by], strict=True)))

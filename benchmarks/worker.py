@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import ceiling, python_elastic, python_tables, spark_side
+from benchmarks import ceiling, producer_side, python_elastic, python_tables, spark_side
 from benchmarks.meter import Outcome
 from pipelines.settings import Settings, load
 
@@ -23,6 +23,9 @@ TASKS: dict[str, Callable[[Settings], Outcome]] = {
     "python_tables": python_tables.run,
     "python_elastic": python_elastic.run,
     "ceiling": ceiling.run,
+    "producer_bare": producer_side.bare,
+    "producer_unvalidated": producer_side.unvalidated,
+    "producer_validated": producer_side.validated,
 }
 
 

@@ -100,8 +100,8 @@ class SpoolSettings(Section):
 class BreakerSettings(Section):
     """When Kafka counts as away: ``failures`` in a row.
 
-    A failure is a record that librdkafka gave up, or ``stall_s`` seconds without any acknowledgement while records wait.
-    ``open_s``: seconds until it is tried again.
+    A failure is a record that librdkafka gave up, or ``stall_s`` seconds without any acknowledgement while records
+    wait. ``open_s``: seconds until it is tried again.
     """
 
     failures: int = Field(5, ge=1)
@@ -113,9 +113,9 @@ class ProducerSettings(Section):
     """What a producing service may set.
 
     ``profile``: tuning of docs/producer.md; ``options`` are librdkafka's own names and win over it.
-    ``retry_first_s``, ``retry_longest_s``: pause before a record that librdkafka gave up is sent again; it doubles, with
-    jitter. ``window``: records that may be unacknowledged while the spool is sent. ``schema_cache``: folder that keeps
-    schemas for times without a registry, default <home>/schemas.
+    ``retry_first_s``, ``retry_longest_s``: pause before a record that librdkafka gave up is sent again; it doubles,
+    with jitter. ``window``: records that may be unacknowledged while the spool is sent. ``schema_cache``: folder that
+    keeps schemas for times without a registry, default <home>/schemas.
     """
 
     profile: Literal["reliable", "throughput"] = "reliable"
