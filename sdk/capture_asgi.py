@@ -3,11 +3,11 @@
 ::
 
     capture = Capture(producer, CaptureSettings(trusted_proxies=["10.0.0.0/8"]))
-    app.add_middleware(CaptureMiddleware, capture=capture)  # the last one added is the outermost one
+    app = CaptureMiddleware(app, capture)
 
 A request ends with the last byte of its response: background tasks that run afterwards count neither as time nor as
-errors, and the record does not wait for them. Websockets pass through. When the server shuts down, records that wait
-are handed over before the application is told.
+errors, and the record does not wait for them (unless the response says 500 or more). Websockets pass through. When the
+server shuts down, records that wait are handed over before the application is told.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class CaptureMiddleware:
 class _Exchange:
     """One request on its way through the application. What can wait is left to the thread that feeds the producer."""
 
-    _status = _received = _sent = 0
+    _status = _received = _sent = _elapsed_ns = 0
     _response_headers: Iterable[tuple[bytes, bytes]] = ()
     _error: str | None = None
     _client_left = _has_ended = False
@@ -102,22 +102,30 @@ class _Exchange:
         if kind == "http.response.body":
             self._sent += len(message.get("body", b""))
             if not message.get("more_body", False):
-                self._finish()
+                self._whole()
         elif kind == "http.response.pathsend":  # the server sends a file by itself
             self._sent += next((int(v) for name, v in self._response_headers if name.lower() == b"content-length"), 0)
-            self._finish()
+            self._whole()
 
     def end(self, error: BaseException | None) -> None:
-        """The application returned, or ended with an error: it counts unless the client has its whole response."""
+        """The application returned, or ended with an error, which counts unless a good response went before it."""
         if self._has_ended:
             return
-        if self._client_left:
+        if self._elapsed_ns:
+            self._error = c.described(error) if error else None
+        elif self._client_left:
             self._status = self._status or c.CLIENT_GONE
             self._error = c.described(error) if error else CLIENT_LEFT
         else:
             self._error = c.described(error) if error else NOT_ENDED if self._status else NO_RESPONSE
             self._status = self._status or c.SERVER_ERROR
         self._finish()
+
+    def _whole(self) -> None:
+        """The response has its last byte. After a failure the error may follow: Starlette answers, then raises it."""
+        self._elapsed_ns = self._elapsed_ns or time.perf_counter_ns() - self._begun_ns
+        if self._status < c.SERVER_ERROR:
+            self._finish()
 
     def _start(self, message: Message) -> Message:
         self._status = message["status"]
@@ -129,7 +137,6 @@ class _Exchange:
         return {**message, "headers": [*others, (mine, self._id.encode())]}
 
     def _finish(self) -> None:
-        elapsed_ns = time.perf_counter_ns() - self._begun_ns
         if self._has_ended:
             return
         self._has_ended = True
@@ -143,7 +150,7 @@ class _Exchange:
             endpoint=endpoint,
             method=method,
             status=self._status,
-            elapsed_ns=elapsed_ns,
+            elapsed_ns=self._elapsed_ns or time.perf_counter_ns() - self._begun_ns,
             peer=client[0] if client else None,
             forwarded=None if middleware.forwarded is None else self._chain(middleware.forwarded),
             user_agent=self._headers.get(b"user-agent"),

@@ -89,6 +89,21 @@ def test_a_background_task_does_not_hold_the_record_back() -> None:
     assert found == [1]
 
 
+def test_an_error_that_follows_its_answer_is_in_the_record() -> None:
+    seen, error = Seen(), LookupError("nothing there")
+    failed = {**START, "status": 503}
+    assert run(seen, app(failed, body(b"sorry"), 0.05, error)).error is error
+    record = seen.one()
+    assert (record["status_code"], record["error_message"]) == (503, "LookupError: nothing there")
+    assert (record["payload_size"], record["response_time_ms"] < 50) == (5, True)
+
+
+def test_an_answer_of_500_without_an_error() -> None:
+    seen = Seen()
+    run(seen, app({**START, "status": 500}, body(b"sorry")))
+    assert seen.one()["error_message"] is None
+
+
 def test_the_application_may_listen_and_speak_after_the_response() -> None:
     seen = Seen()
     heard: list[str] = []

@@ -156,13 +156,14 @@ def test_websockets_of_starlette_work_and_make_no_record() -> None:
     assert seen.records() == []
 
 
-def test_an_unhandled_exception_of_starlette() -> None:
+@both_ways
+def test_an_unhandled_exception_of_starlette(wrap: Wrap) -> None:
     seen = Seen()
 
     async def fails(request: Request) -> Response:
         raise LookupError("nothing there")
 
-    app = inside(Starlette(routes=[Route("/fails/{id}", fails)]), seen)
+    app = wrap(Starlette(routes=[Route("/fails/{id}", fails)]), seen)
     assert ask(app, "GET", "/fails/7").status_code == 500
     record = seen.one()
     assert (record["status_code"], record["api_endpoint"]) == (500, "/fails/{id}")
@@ -273,10 +274,16 @@ def test_a_stream_of_fastapi() -> None:
     assert (record["payload_size"], record["api_endpoint"]) == (100, "/v6/orders/{number}/stream")
 
 
-def test_an_unhandled_exception_of_fastapi() -> None:
+@both_ways
+def test_an_unhandled_exception_of_fastapi(wrap: Wrap) -> None:
     seen = Seen()
-    assert ask(inside(fastapi_app(), seen), "GET", "/v6/orders/7/fails").status_code == 500
-    assert seen.one()["error_message"] == "LookupError: nothing there"
+    answer = ask(wrap(fastapi_app(), seen), "GET", "/v6/orders/7/fails")
+    record = seen.one()
+    assert (answer.status_code, record["status_code"]) == (500, 500)
+    assert record["error_message"] == "LookupError: nothing there"
+    if wrap is outside:  # what stands inside does not see the answer
+        assert answer.headers["x-request-id"] == record["request_id"]
+        assert record["payload_size"] == len(answer.content)
 
 
 def litestar_app(seen: Seen | None) -> Litestar:
