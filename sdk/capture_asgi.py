@@ -104,7 +104,8 @@ class _Exchange:
             if not message.get("more_body", False):
                 self._whole()
         elif kind == "http.response.pathsend":  # the server sends a file by itself
-            self._sent += next((int(v) for name, v in self._response_headers if name.lower() == b"content-length"), 0)
+            lengths = (value for name, value in self._response_headers if name.lower() == b"content-length")
+            self._sent += next((int(value) for value in lengths if value.isdigit()), 0)
             self._whole()
 
     def end(self, error: BaseException | None) -> None:
