@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import compare, contract, producer, report, scale
+from benchmarks import capture, compare, contract, producer, report, scale
 from benchmarks.lab import Lab
 from pipelines.settings import ROOT, load
 
@@ -25,6 +25,7 @@ PARTS = {
     "shape": scale.shape,
     "producer": producer.producer,
     "contract": contract.contract,
+    "capture": capture.capture,
 }
 
 

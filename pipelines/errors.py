@@ -11,6 +11,7 @@
     │   ├── CheckpointLost                  the ledger knows more than the checkpoint; `--recover` is the way out
     │   ├── AlreadyRunning                  another copy of the job holds the lease
     │   ├── ContractViolation               a record breaks schema or rules before it was ever sent
+    │   ├── UnknownEventType                an event of a type that no topic is for
     │   ├── RecordRefused                   Kafka will never take this record: its topic, its rights or its content
     │   │   └── RecordTooLarge
     │   ├── ProducerClosed
@@ -25,6 +26,7 @@
         ├── RegistryUnavailable
         ├── MetastoreUnavailable
         ├── SinkUnavailable
+        ├── NotAcknowledged                 Kafka has not answered in time; the record may still arrive
         ├── StillSpooled                    not delivered when its producer closed; the next one sends it
         ├── SpoolUnavailable                the disk under a spool does not work
         │   └── SpoolFull                   its limits are reached, or the disk is full
@@ -120,6 +122,14 @@ class ContractViolation(UsageError):
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__("; ".join(f"{v.code}: {v.message}" for v in violations))
         self.violations = tuple(violations)
+
+
+class UnknownEventType(UsageError):
+    """An event whose type is none of those that are routed."""
+
+    def __init__(self, event_type: str, known: Sequence[str]) -> None:
+        super().__init__(f"unknown event type {event_type!r}; known are {', '.join(known)}")
+        self.event_type, self.known = event_type, tuple(known)
 
 
 class RecordRefused(UsageError):
@@ -223,6 +233,14 @@ class MetastoreUnavailable(Unavailable):
 
 class SinkUnavailable(Unavailable):
     """Elasticsearch or the warehouse does not take what we write."""
+
+
+class NotAcknowledged(Unavailable):
+    """Nobody knows yet: what was sent may still arrive, so sending it again may double it."""
+
+    def __init__(self, record: str, waited_s: float) -> None:
+        super().__init__("acknowledgement", "Kafka", f"{record} was sent {waited_s:g} s ago and may still arrive")
+        self.record, self.waited_s = record, waited_s
 
 
 class StillSpooled(Unavailable):

@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from pipelines.contracts import avro
+from pipelines.contracts import avro, event_schema
 from pipelines.contracts.compatibility import problems
 from pipelines.contracts.writer import LogSchema
 from pipelines.errors import UsageError
@@ -36,7 +36,7 @@ def check_all(folder: Path) -> list[str]:
     """What is wrong with the schemas in ``folder``, as ``file: field and reason``; nothing when all is well.
 
     Every file is a parseable version with a name of its own, versions run from 1 without a hole, log subjects hold flat
-    log records, a default fits its type, and each version reads what its predecessor wrote.
+    log records and event subjects events, a default fits its type, and each version reads what its predecessor wrote.
     """
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     if not entries:
@@ -53,6 +53,8 @@ def flaws(subject: str, text: str) -> list[str]:
         found = [f"field {name}: {reason}" for name, reason in _unfit_defaults(schema.parsed)]
         if subject in LOG_SUBJECTS:
             _ = LogSchema(text).fields
+        if subject in event_schema.SUBJECTS:
+            found += [f"field {name}: {reason}" for name, reason in event_schema.misfits(schema.parsed)]
     except UsageError as error:
         return [str(error)]
     return found
