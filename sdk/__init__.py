@@ -1,0 +1,1 @@
+"""What a producing service installs: the producer and the administration of topics; no Spark."""
