@@ -20,7 +20,7 @@ DIFFERS = 1
 CUT_OFF = "interrupted: the changes that were printed are made, the others are not; run the same command again"
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[TOPIC]...", help="Only these topics; without any, all of the file.")
+    list[str] | None, typer.Argument(metavar="TOPIC", help="Only these topics; without any, all of the file.")
 ]
 
 

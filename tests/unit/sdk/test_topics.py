@@ -112,7 +112,7 @@ def test_to_ensure_is_to_report_not_to_change() -> None:
 def test_a_plan_is_made_step_by_step_and_read_back() -> None:
     cluster = FakeCluster({"events": with_config(retention_ms="1", compression_type="gzip"), "other": EVENTS})
     admin, told = TopicAdmin.of(cluster), list[str]()
-    wanted = [replace(EVENTS, partitions=7, keyed=False), TopicConfig("new", 1)]
+    wanted: list[TopicSpec | TopicConfig] = [replace(EVENTS, partitions=7, keyed=False), TopicConfig("new", 1)]
     left = admin.apply(admin.plan(wanted), told=told.append)
     assert left.is_empty
     assert cluster.diary == [
@@ -179,7 +179,7 @@ def test_cut_off_after_any_step_a_second_run_finishes() -> None:
         "events": with_config(retention_ms="1"),
         "b": replace(EVENTS, name="b", partitions=1),
     }
-    wanted = [EVENTS, TopicConfig("new", 1), replace(EVENTS, name="b", keyed=False)]
+    wanted: list[TopicSpec | TopicConfig] = [EVENTS, TopicConfig("new", 1), replace(EVENTS, name="b", keyed=False)]
 
     def cut(steps: int) -> Any:
         seen = list[str]()
