@@ -124,7 +124,8 @@ class TopicAdmin:
         ours = [topic for topic in done.create if self._create(topic, told)]
         for _, changes in groupby(done.changes, lambda change: change.topic):
             self._change(list(changes), told)
-        return self._read_back(replace(done, create=tuple(ours)))
+        left = self._read_back(replace(done, create=tuple(ours)))
+        return replace(left, unmanaged=plan.unmanaged)
 
     def _create(self, topic: TopicSpec, told: Callable[[str], None]) -> bool:
         created = self._cluster.create(topic)

@@ -145,6 +145,13 @@ def test_what_is_refused_is_left_and_the_rest_is_done() -> None:
     assert cluster.topics["events"] == replace(EVENTS, partitions=9)
 
 
+def test_what_a_part_of_a_plan_leaves_out_is_declared_all_the_same() -> None:
+    cluster = FakeCluster({"events": EVENTS, "stray": EVENTS})
+    admin = TopicAdmin.of(cluster)
+    left = admin.apply(admin.plan([EVENTS, TopicConfig("new", 1)]).only({"new"}))
+    assert (left.unmanaged, [topic.name for topic in left.wanted]) == (("stray",), ["new"])
+
+
 def test_nothing_to_do_touches_nothing() -> None:
     cluster = FakeCluster({"events": EVENTS})
     admin = TopicAdmin.of(cluster)
