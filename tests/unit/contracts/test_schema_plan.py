@@ -67,6 +67,7 @@ def test_layout_is_no_difference() -> None:
 def test_a_version_that_says_the_same_as_an_earlier_one_is_there() -> None:
     assert plan_subject(S, {1: A, 2: B, 3: A}, {1: A, 2: B}, "BACKWARD").is_empty
     assert plan_subject(S, {1: A, 2: A, 3: B}, {1: A}, "BACKWARD").missing == (3,)
+    assert plan_subject(S, {1: A, 2: A, 3: B}, {}, None).missing == (1, 3)
     assert plan_subject(S, {1: A}, {1: A, 2: json.dumps(json.loads(A), indent=1)}, "BACKWARD").is_empty
 
 
