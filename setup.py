@@ -9,7 +9,7 @@ setup(
     version="0.1.0",
     description="API6 log platform: Kafka to Delta tables and Elasticsearch, with proof that nothing is lost",
     python_requires=">=3.11",
-    packages=find_packages(include=["pipelines", "pipelines.*", "sdk", "sdk.*", "stack", "stack.*"]),
+    packages=find_packages(include=["pipelines", "pipelines.*", "stack", "stack.*"]),
     install_requires=[
         line.strip()
         for line in Path("requirements/runtime.in").read_text(encoding="utf-8").splitlines()
