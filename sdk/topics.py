@@ -15,6 +15,8 @@ from pipelines.errors import BrokerUnavailable, InvalidSetting
 from sdk.admin_connection import PATIENCE_S, AdminConnection
 from sdk.topic_cluster import TopicCluster
 
+__all__ = ["Danger", "TopicAdmin", "TopicConfig", "TopicPlan", "TopicSpec"]
+
 WEEK_MS = 604_800_000
 
 
