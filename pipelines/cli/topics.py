@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json
+from pipelines.contracts.topic_file import DAY_MS
 from pipelines.contracts.topic_plan import COSTS, Change, Danger, TopicPlan
-from pipelines.contracts.topics import TopicSpec
+from pipelines.contracts.topics import RETENTION_MS, TopicSpec
 
 if TYPE_CHECKING:
     from pipelines.flows.topics import Topics
@@ -155,8 +156,10 @@ def _table(plan: TopicPlan, allow: Collection[Danger]) -> Table:
 
 
 def _described(topic: TopicSpec) -> str:
-    settings = ", ".join(f"{name} {value}" for name, value in sorted(topic.config.items()))
-    return f"{topic.partitions} partitions, replication {topic.replication}, {settings}"
+    """What people look for first; --json has every setting."""
+    kept = int(topic.config[RETENTION_MS])
+    span = "for ever" if kept < 0 else f"{kept / DAY_MS:g} days"
+    return f"{topic.partitions} partitions, replication {topic.replication}, kept {span}"
 
 
 def _topic_data(topic: TopicSpec) -> dict[str, Any]:

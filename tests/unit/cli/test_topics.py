@@ -85,7 +85,7 @@ def test_a_difference_exits_with_1_and_is_shown(run: Callable[..., Result]) -> N
     shown = cells(result)
     assert ["api6-logs", "compression.type", "snappy", "gzip"] in [line[:4] for line in shown]
     assert ["api6-logs", "partitions", "6", "12"] in [line[:4] for line in shown]
-    assert ["raw-events", "", "missing"] in [line[:3] for line in shown]
+    assert ["raw-events", "", "missing", "6 partitions, replication 3, kept 7 days"] in shown
     assert "needs --allow-reordering" in result.stdout
     assert "1 topics to create, 1 settings to change, 1 refused" in result.stdout
 
