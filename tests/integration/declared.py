@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,9 @@ class DeclaredTopics:
         assert "Traceback" not in done.stderr, done.stderr
         return done.returncode, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
 
-    @property
+    @cached_property
     def client(self) -> AdminClient:
+        """Kept: its calls end with it."""
         return AdminClient({"bootstrap.servers": self.settings.kafka.bootstrap})
 
     def create(self, topic: str, partitions: int = 2, **config: str) -> None:

@@ -66,11 +66,11 @@ class Corner:
             return str(client.get_compatibility(self.subject))
 
     def put(self, text: str, level: str | None = None) -> None:
-        """Register by other means."""
+        """Register by other means. A registry may know a level only of a subject that has a version."""
         with self.client as client:
+            client.register_schema(self.subject, Schema(text, "AVRO"))
             if level is not None:
                 client.set_compatibility(self.subject, level)
-            client.register_schema(self.subject, Schema(text, "AVRO"))
 
 
 @pytest.fixture
@@ -169,8 +169,8 @@ def test_subjects_without_files_are_named_and_left_alone(corner: Corner) -> None
     corner.write(A)
     other = f"{corner.subject}-other"
     with corner.client as client:
-        client.set_compatibility(other, "NONE")
         client.register_schema(other, Schema(A, "AVRO"))
+        client.set_compatibility(other, "NONE")
     code, told = corner.run("apply")
     assert (code, other in told["unmanaged"]) == (0, True)
     with corner.client as client:
