@@ -24,7 +24,7 @@ from pipelines.adapters.kafka import KafkaAdmin
 from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
 from pipelines.contracts import avro
-from pipelines.contracts.topics import wanted_topics
+from pipelines.contracts.topic_file import wanted_topics
 from pipelines.contracts.wire import HEADER_LENGTH
 from pipelines.flows import produce as producing
 from pipelines.settings import ROOT, Settings, load

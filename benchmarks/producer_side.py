@@ -24,7 +24,7 @@ from benchmarks.python_loop import Drain
 from pipelines.adapters.kafka import KafkaAdmin
 from pipelines.adapters.registry import Registry
 from pipelines.contracts import avro, wire
-from pipelines.contracts.topics import wanted_topics
+from pipelines.contracts.topic_file import wanted_topics
 from pipelines.settings import Settings, load
 from sdk.meter import BOUNDS_S
 from sdk.outbox import KafkaOutbox

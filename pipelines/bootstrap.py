@@ -38,6 +38,7 @@ from pipelines.badrows.steps import Registered
 from pipelines.contracts import avro
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import KnownSet, RuleSet
+from pipelines.contracts.topic_file import declared_topics
 from pipelines.contracts.writer import LogSchema
 from pipelines.errors import RegistryUnavailable
 from pipelines.flows import produce as producing
@@ -50,12 +51,14 @@ from pipelines.flows.ports import Steps
 from pipelines.flows.position import Position
 from pipelines.flows.replay import JOB, Replay
 from pipelines.flows.rule_trial import RulesTrial
+from pipelines.flows.schema_sync import SchemaSync
 from pipelines.flows.schema_trial import SchemaTrial
 from pipelines.flows.status import Status
+from pipelines.flows.topics import Topics
 from pipelines.ingest.judge import Judge
 from pipelines.monitoring.logs import BatchLog
 from pipelines.records import ES_INVALID, INVALID, VALID, Batch, OffsetRange
-from pipelines.settings import JobSettings, Settings
+from pipelines.settings import ROOT, JobSettings, Settings
 from pipelines.traffic.generate import Plan
 from stack import dist
 
@@ -84,6 +87,16 @@ def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     topic = settings.kafka.topic
     admin = KafkaAdmin(settings.kafka)
     return Status(topic, lambda: admin.watermarks(topic), tables, Elastic(spark, settings.elasticsearch))
+
+
+def topics(settings: Settings) -> Topics:
+    """Wire the declared topics and their cluster."""
+    return Topics(declared_topics(settings.kafka), KafkaAdmin(settings.kafka).topics)
+
+
+def schema_sync(settings: Settings) -> SchemaSync:
+    """Wire the files under ``schemas/`` and their registry."""
+    return SchemaSync(ROOT / "schemas", Registry(settings.registry))
 
 
 def schema_trial(settings: Settings, spark: SparkSession | None = None) -> SchemaTrial:

@@ -11,16 +11,15 @@ from typing import Any
 import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 
+from pipelines.contracts.schema_plan import COMPATIBILITY as COMPATIBILITY  # for those who look at the level
 from pipelines.errors import RegistryUnavailable, UsageError
 from pipelines.settings import RegistrySettings
-
-COMPATIBILITY = "BACKWARD"
 
 _REQUEST_TIMEOUT_S = 10
 _CLIENT_RETRIES = 2
 _FIRST_RETRY_MS, _LONGEST_RETRY_MS = 200, 2_000
 
-_SUBJECT_UNKNOWN, _VERSION_UNKNOWN = 40401, 40402
+_SUBJECT_UNKNOWN, _VERSION_UNKNOWN, _NO_LEVEL_OF_ITS_OWN = 40401, 40402, 40408
 _INCOMPATIBLE, _INVALID = 409, 422
 
 
@@ -44,14 +43,23 @@ class Registry:
         Idempotent: a schema that is there already, in whatever layout of its JSON, keeps its id. Raises UsageError when
         the schema is not valid or not compatible with what is there.
         """
-        with self._answering(f"schema of {subject} refused"):
-            self._client.set_compatibility(subject, COMPATIBILITY)
+        self.hold(subject)
         wanted = json.loads(avsc)
         for schema_id, text in reversed(self.snapshot(subject).items()):
             if json.loads(text) == wanted:
                 return schema_id
         with self._answering(f"schema of {subject} refused"):
             return self._client.register_schema(subject, Schema(avsc, "AVRO"))
+
+    def hold(self, subject: str) -> None:
+        """Hold the subject to BACKWARD compatibility."""
+        with self._answering(f"level of {subject} refused"):
+            self._client.set_compatibility(subject, COMPATIBILITY)
+
+    def subjects(self) -> list[str]:
+        """Every subject that has a version."""
+        with self._answering("subjects refused"):
+            return sorted(self._client.get_subjects())
 
     def snapshot(self, subject: str) -> dict[int, str]:
         """Schema id → schema text for all versions of the subject, oldest first; empty when there is no such one."""
@@ -74,9 +82,14 @@ class Registry:
         return {version: seen[version] for version in versions}
 
     def compatibility(self, subject: str) -> str:
-        """Compatibility level in force for the subject."""
+        """Compatibility level in force for the subject: its own or, without one, the registry's."""
         with self._answering(f"compatibility of {subject} refused"):
-            return str(self._client.get_compatibility(subject))
+            try:
+                return str(self._client.get_compatibility(subject))
+            except SchemaRegistryError as error:
+                if error.error_code not in (_SUBJECT_UNKNOWN, _NO_LEVEL_OF_ITS_OWN):
+                    raise
+                return str(self._client.get_compatibility())
 
     def test_compatibility(self, subject: str, avsc: str) -> bool:
         """Whether the registry would take a schema as the next version, by the level in force; changes nothing.

@@ -27,7 +27,7 @@ SECRET = re.compile(r"(?i)secret|password|token|access[._]?key|jaas")
 IMAGE_HOME = "/opt/sdp"
 """Where deploy/kubernetes/Dockerfile puts the application."""
 
-_PACKED = ("pipelines", "stack", "conf", "schemas")
+_PACKED = ("pipelines", "sdk", "stack", "conf", "schemas")
 _LOGGING = "conf/log4j2.properties"
 _DRIVER_OPTIONS = "spark.driver.defaultJavaOptions"
 _SETTINGS_NAME = "sdp-settings.json"

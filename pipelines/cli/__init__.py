@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.cli import badrows, demo, options, produce, rules, run, schemas, stack, status, submit
+from pipelines.cli import badrows, demo, options, produce, rules, run, schemas, stack, status, submit, topics
 from pipelines.errors import SdpError
 from pipelines.monitoring import logs
 
@@ -47,6 +47,7 @@ stack.register(app)
 produce.register(app)
 run.register(app)
 status.register(app)
+topics.register(app)
 schemas.register(app)
 rules.register(app)
 badrows.register(app)

@@ -1,4 +1,4 @@
-"""``sdp schemas test``: what a proposed version of the log schema would do, before anybody ships it."""
+"""``sdp schemas``, and in it ``test``: what a proposed version of the log schema would do, before anybody ships it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipelines.cli import schema_sync
 from pipelines.cli.options import Env, Json, Set, load, out, print_json
 from pipelines.cli.progress import stages
 from pipelines.cli.window import parse_window
@@ -33,12 +34,13 @@ Until = Annotated[str, typer.Option("--until", help="Where to end, left out itse
 NOT_REGISTERED = "not registered"
 
 
-group = typer.Typer(help="The versions of the log schema.", no_args_is_help=True)
+group = typer.Typer(help="The schemas of schemas/, and those of the registry.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add this group to ``sdp``."""
     app.add_typer(group, name="schemas")
+    schema_sync.register(group)
 
 
 @group.command("test")

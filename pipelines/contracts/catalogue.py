@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,53 +33,121 @@ _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
 """Avro type → what JSON gives for a default of it; a text for all others."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is wrong with one file.
+
+    ``file``: its name as ``subject/v2.avsc``. ``field``: where, as in ``Problem.path``; empty for the file as a whole.
+    ``code``: that of a Problem, empty for what is wrong with a file by itself. ``against``: the file whose records it
+    can't read.
+    """
+
+    file: str
+    reason: str
+    field: str = ""
+    code: str = ""
+    against: str = ""
+
+    def __str__(self) -> str:
+        if not self.against:
+            return f"{self.file}: {self.reason}"
+        return f"{self.file}: can't read what {self.against} wrote: {self.reason} ({self.code})"
+
+
 def check_all(folder: Path) -> list[str]:
-    """What is wrong with the schemas in ``folder``, as ``file: field and reason``; nothing when all is well.
+    """What is wrong with the schemas in ``folder``, as ``file: field and reason``; nothing when all is well."""
+    return list(map(str, examine(folder)))
+
+
+def examine(folder: Path) -> list[Finding]:
+    """What is wrong with the schemas in ``folder``.
 
     Every file is a parseable version with a name of its own, versions run from 1 without a hole, log subjects hold flat
     log records and event subjects events, a default fits its type, and each version reads what its predecessor wrote.
     """
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     if not entries:
-        return [f"{folder.name}: there is no schema in it"]
-    return [text for entry in entries for text in _check_subject(entry)]
+        return [Finding(folder.name, "there is no schema in it")]
+    return [finding for entry in entries for finding in _check_subject(entry)]
+
+
+def examine_file(file: Path, subject: str, folder: Path) -> list[Finding]:
+    """What is wrong with one file, which is a version of the subject or is going to be one.
+
+    A file of ``folder`` is held against the versions before and after it, any other one against the newest version
+    there.
+    """
+    home = folder / subject
+    if file.resolve().parent == home.resolve():
+        return [finding for finding in _check_subject(home) if _named(file) in (finding.file, finding.against)]
+    name, text = str(file), _read(file)
+    if wrong := _wrong(name, subject, text):
+        return wrong
+    versions = _versions(home) if home.is_dir() else {}
+    newest = versions.get(max(versions, default=0))
+    return list(_step(name, text, _named(newest), _read(newest))) if newest else []
+
+
+def released(folder: Path) -> dict[str, dict[int, str]]:
+    """Subject → version → text. Raises UsageError with everything that is wrong with the files."""
+    if found := check_all(folder):
+        raise UsageError(f"{folder}: {'; '.join(found)}")
+    return {home.name: {n: _read(path) for n, path in _versions(home).items()} for home in sorted(folder.iterdir())}
 
 
 def flaws(subject: str, text: str) -> list[str]:
     """What is wrong with the text of one version by itself."""
+    return [finding.reason for finding in _wrong("", subject, text)]
+
+
+def _wrong(file: str, subject: str, text: str) -> list[Finding]:
     if "\ufffd" in text:
-        return ["not UTF-8"]
+        return [Finding(file, "not UTF-8")]
     try:
         schema = avro.parse(text)
-        found = [f"field {name}: {reason}" for name, reason in _unfit_defaults(schema.parsed)]
+        found = [
+            Finding(file, f"field {name}: {why}", f"fields.{name}") for name, why in _unfit_defaults(schema.parsed)
+        ]
         if subject in LOG_SUBJECTS:
             _ = LogSchema(text).fields
         if subject in event_schema.SUBJECTS:
-            found += [f"field {name}: {reason}" for name, reason in event_schema.misfits(schema.parsed)]
+            misfits = event_schema.misfits(schema.parsed)
+            found += [Finding(file, f"field {name}: {why}", f"fields.{name}") for name, why in misfits]
     except UsageError as error:
-        return [str(error)]
+        return [Finding(file, str(error))]
     return found
 
 
-def _check_subject(folder: Path) -> list[str]:
+def _check_subject(folder: Path) -> list[Finding]:
     if not folder.is_dir():
-        return [f"{folder.name}: a file outside of any subject's folder"]
-    files = {int(m[1]): p for p in sorted(folder.iterdir()) if (m := _FILE.fullmatch(p.name))}
-    found = [f"{_named(p)}: not named v<N>.avsc" for p in sorted(folder.iterdir()) if not _FILE.fullmatch(p.name)]
-    found += [f"{folder.name}/v{n}.avsc: missing" for n in range(1, max(files, default=1)) if n not in files]
+        return [Finding(folder.name, "a file outside of any subject's folder")]
+    files = _versions(folder)
+    strangers = [path for path in sorted(folder.iterdir()) if path not in files.values()]
+    found = [Finding(_named(path), "not named v<N>.avsc") for path in strangers]
+    found += [Finding(f"{folder.name}/v{n}.avsc", "missing") for n in range(1, max(files, default=1)) if n not in files]
     if not files:
-        return [*found, f"{folder.name}: no version"]
-    texts = {_named(files[n]): files[n].read_text(encoding="utf-8", errors="replace") for n in sorted(files)}
-    wrong = {name: flaws(folder.name, text) for name, text in texts.items()}
-    found += [f"{name}: {flaw}" for name, reasons in wrong.items() for flaw in reasons]
-    return [*found, *_steps({name: text for name, text in texts.items() if not wrong[name]})]
+        return [*found, Finding(folder.name, "no version")]
+    texts = {_named(path): _read(path) for path in files.values()}
+    wrong = {name: _wrong(name, folder.name, text) for name, text in texts.items()}
+    found += [finding for findings in wrong.values() for finding in findings]
+    sound = [(name, text) for name, text in texts.items() if not wrong[name]]
+    return [*found, *(f for (older, was), (newer, text) in pairwise(sound) for f in _step(newer, text, older, was))]
 
 
-def _steps(texts: Mapping[str, str]) -> Iterator[str]:
-    """Problems of each version with the one before."""
-    for (older, old_text), (newer, new_text) in pairwise(texts.items()):
-        for problem in problems(new_text, old_text):
-            yield f"{newer}: can't read what {older} wrote: {problem.message} ({problem.code})"
+def _step(newer: str, text: str, older: str, was: str) -> Iterable[Finding]:
+    """Problems of a version with the one before."""
+    for problem in problems(text, was):
+        yield Finding(newer, problem.message, problem.path, problem.code.value, older)
+
+
+def _versions(folder: Path) -> dict[int, Path]:
+    """Number → file, ascending."""
+    found = {int(m[1]): path for path in folder.iterdir() if (m := _FILE.fullmatch(path.name))}
+    return dict(sorted(found.items()))
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8", errors="replace")
 
 
 def _unfit_defaults(schema: Any, inside: str = "") -> Iterator[tuple[str, str]]:

@@ -1,28 +1,45 @@
-"""Topics as conf/topics.yaml wants them, and how a topic that exists compares."""
+"""Topics as they must be, what may be said about one, and how a topic that exists compares."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from pipelines import settings as settings_module
-from pipelines.errors import InvalidSetting
-from pipelines.settings import KafkaSettings
 
 MIN_INSYNC = "min.insync.replicas"
+RETENTION_MS = "retention.ms"
+COMPRESSION = "compression.type"
+CLEANUP = "cleanup.policy"
+
+SPANS = frozenset({RETENTION_MS, "retention.bytes", "delete.retention.ms", "min.compaction.lag.ms"})
+"""Whole numbers of which a smaller one lets records go that would have stayed; -1 is without limit."""
+
+_OTHER_NUMBERS = frozenset(
+    {MIN_INSYNC, "max.message.bytes", "segment.bytes", "segment.ms", "segment.index.bytes", "index.interval.bytes"}
+)
+_WORDS = {
+    COMPRESSION: frozenset({"producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"}),
+    CLEANUP: frozenset({"delete", "compact"}),
+}
+KNOWN = SPANS | _OTHER_NUMBERS | _WORDS.keys()
+"""Settings of a topic that may be declared: those of which we know what a change of them does to records."""
+
+_NAME = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}")
+_NUMBER = re.compile(r"-1|\d{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it must be. ``config``: Kafka's own names and texts."""
+    """A topic as it must be, or as it is. ``config``: Kafka's own names and texts.
+
+    ``keyed``: readers rely on the order of records with one key, so its partitions must not become more.
+    """
 
     name: str
     partitions: int
     replication: int
     config: Mapping[str, str] = field(default_factory=dict)
+    keyed: bool = True
 
     def fitted(self, brokers: int) -> TopicSpec:
         """The same topic on that many brokers: replication and min.insync.replicas lowered to what they can hold."""
@@ -59,30 +76,39 @@ def compare(wanted: TopicSpec, found: TopicSpec) -> tuple[Difference, ...]:
         "partitions": (str(wanted.partitions), str(found.partitions)),
         "replication": (str(wanted.replication), str(found.replication)),
     } | {key: (value, found.config.get(key, "not set")) for key, value in sorted(wanted.config.items())}
-    return tuple(Difference(key, *pair) for key, pair in pairs.items() if pair[0] != pair[1])
+    return tuple(Difference(key, *pair) for key, pair in pairs.items() if not is_same(key, *pair))
 
 
-def wanted_topics(kafka: KafkaSettings) -> list[TopicSpec]:
-    """The topics of conf/topics.yaml under the names that the settings give them. Raises InvalidSetting."""
-    path = settings_module.ROOT / "conf" / "topics.yaml"
-    try:
-        parsed = _TopicFile.model_validate(settings_module.read_yaml(path))
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InvalidSetting(f"{path}: {'; '.join(problems)}") from None
-    return [TopicSpec(getattr(kafka, t.setting), t.partitions, t.replication, t.config) for t in parsed.topics]
+def is_same(setting: str, one: str, other: str) -> bool:
+    """Whether two texts mean the same to Kafka."""
+    return _plain(setting, one) == _plain(setting, other)
 
 
-class _Topic(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+def flaws(spec: TopicSpec) -> list[str]:
+    """What can't be said of a topic; nothing when all is well."""
+    found = [] if _NAME.fullmatch(spec.name) else [f"{spec.name!r} is no name for a topic"]
+    found += [f"{n} must be at least 1" for n in ("partitions", "replication") if getattr(spec, n) < 1]
+    found += [text for item in sorted(spec.config.items()) if (text := _flaw(*item))]
+    copies = spec.config.get(MIN_INSYNC, "1")
+    if copies.isdecimal() and not 1 <= int(copies) <= max(spec.replication, 1):
+        found.append(f"{MIN_INSYNC}: {copies} is not from 1 to the replication, {spec.replication}")
+    return found
 
-    setting: Literal["topic", "dlq_topic"]
-    partitions: int = Field(ge=1)
-    replication: int = Field(ge=1)
-    config: dict[str, str] = {}
+
+def _flaw(setting: str, value: str) -> str | None:
+    if setting not in KNOWN:
+        return f"{setting}: not one of {', '.join(sorted(KNOWN))}"
+    if setting in _WORDS:
+        words = value.split(",") if setting == CLEANUP else [value]
+        unknown = set(words) - _WORDS[setting]
+        return f"{setting}: {value!r} is none of {', '.join(sorted(_WORDS[setting]))}" if unknown else None
+    if setting in SPANS:
+        return None if _NUMBER.fullmatch(value) else f"{setting}: {value!r} is no whole number, and not -1"
+    return None if value.isdecimal() else f"{setting}: {value!r} is no whole number"
 
 
-class _TopicFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    topics: list[_Topic]
+def _plain(setting: str, value: str) -> object:
+    """The value as Kafka understands it, so that two ways to write one are not two values."""
+    if setting == CLEANUP:
+        return {word.strip() for word in value.split(",")}
+    return int(value) if _NUMBER.fullmatch(value) else value

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # t
 from elasticsearch import Elasticsearch
 from pyspark.sql import SparkSession
 
+from pipelines import bootstrap
 from pipelines.settings import Settings, load
 from stack import lifecycle
 from stack.server import processes
@@ -119,6 +120,9 @@ def test_one_broker_and_one_node_may_stop(cluster: Settings, here: World) -> Non
     assert (len(found), here.es_invalid()) == (240, {})
     assert here.ledger("index") == {p: [(0, 10, 10, 0, 0, 0), (10, 20, 10, 0, 0, 0)] for p in range(12)}
     assert leader not in {now for now, _ in replicas(cluster, topic).values()}
+    topics = bootstrap.topics(here.settings)  # a broker that is away is no reason for fewer copies
+    assert topics.plan([topic, here.settings.kafka.dlq_topic]).is_empty
+    assert [new.replication for new in topics.plan(["raw-events"]).create] == [3]
 
 
 def test_down_leaves_nothing_running(cluster: Settings) -> None:

@@ -226,22 +226,44 @@ MAPPING: dict[str, Any] = {
     },
 }
 
-KEEP_A_WEEK = {"retention.ms": str(WEEK_S * 1000), "compression.type": "gzip", "min.insync.replicas": "2"}
 TOPICS: dict[str, Any] = {
+    "layers": {"raw": "7d", "bronze": "90d", "silver": "2y", "gold": "7y"},
+    "defaults": {
+        "replication": 3,
+        "config": {
+            "cleanup.policy": "delete",
+            "retention.bytes": "-1",
+            "min.insync.replicas": "2",
+            "compression.type": "snappy",
+        },
+    },
     "topics": [
         {
             "setting": "topic",
+            "layer": "raw",
             "partitions": 12,
-            "replication": 3,
-            "config": KEEP_A_WEEK | {"max.message.bytes": str(4 * 2**20)},
+            "config": {"compression.type": "gzip", "max.message.bytes": str(4 * 2**20)},
         },
         {
             "setting": "dlq_topic",
+            "layer": "raw",
             "partitions": 12,
-            "replication": 3,
-            "config": KEEP_A_WEEK | {"max.message.bytes": str(8 * 2**20)},
+            "keyed": False,
+            "config": {"compression.type": "gzip", "max.message.bytes": str(8 * 2**20)},
         },
-    ]
+        *(
+            {"name": f"raw-{kind}", "layer": "raw", "partitions": 6}
+            for kind in ("events", "transactions", "system-events", "metrics", "logs")
+        ),
+        {"name": "bronze-events", "layer": "bronze", "partitions": 6},
+        {"name": "silver-events", "layer": "silver", "partitions": 6},
+        {"name": "gold-metrics", "layer": "gold", "partitions": 6},
+        {"name": "dlq-events", "layer": "raw", "partitions": 6, "keyed": False},
+        {"name": "events.iot.sensors", "layer": "raw", "partitions": 12},
+        {"name": "events.clickstream", "layer": "raw", "partitions": 24},
+        {"name": "events.transactions", "layer": "raw", "partitions": 12},
+        {"name": "events.dlq", "layer": "raw", "partitions": 6, "keyed": False},
+    ],
 }
 
 

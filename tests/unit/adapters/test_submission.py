@@ -130,5 +130,11 @@ def test_the_archive_is_whole_and_named_after_its_content(tmp_path: Path) -> Non
     assert pack(tmp_path) == first
     assert first.stat().st_mtime_ns == written, "a running job may still need it as it is"
     names = set(zipfile.ZipFile(first).namelist())
-    assert {"pipelines/settings.py", "stack/dist.py", "conf/base.yaml", "schemas/api6-logs-value/v1.avsc"} <= names
+    assert {
+        "pipelines/settings.py",
+        "sdk/topics.py",
+        "stack/dist.py",
+        "conf/base.yaml",
+        "schemas/api6-logs-value/v1.avsc",
+    } <= names
     assert not [name for name in names if "__pycache__" in name]

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.contracts.catalogue import LOG_SUBJECTS, check_all, flaws
+from pipelines.contracts.catalogue import LOG_SUBJECTS, Finding, check_all, examine, examine_file, flaws, released
+from pipelines.errors import UsageError
 from pipelines.settings import ROOT
 
 SCHEMAS = ROOT / "schemas"
@@ -189,3 +190,65 @@ def test_defaults_in_depth_and_of_named_types() -> None:
     enum = {"type": "enum", "name": "E", "symbols": ["A"]}
     fields = [{"name": "f", "type": enum}, {"name": "g", "type": "E", "default": "A"}]
     assert flaws("s", json.dumps({"type": "record", "name": "R", "fields": fields})) == []
+
+
+# --- one file ------------------------------------------------------------------------------------------------------
+
+MISFIT = {"name": "brand_new", "type": "string"}
+TOLD = "field brand_new: the writer has no such field, and the reader has no default for it"
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Path:
+    """Three versions of which the second can't read the first, nor the third the second."""
+    home = tmp_path / "schemas" / "s"
+    home.mkdir(parents=True)
+    for number, avro_type in enumerate(('"string"', '"long"', '"int"'), start=1):
+        (home / f"v{number}.avsc").write_text(OTHER.replace('"int"', avro_type), encoding="utf-8")
+    return home
+
+
+def test_a_finding_says_file_field_code_and_what_it_was_held_against(folder: Path) -> None:
+    last = newest(folder)
+    file = add_version(folder, with_field(text_of(folder, last), **MISFIT))
+    against = f"{LOG}/v{last}.avsc"
+    assert examine(folder) == [Finding(file, TOLD, "fields.brand_new", "missing_default", against)]
+    add_version(folder, with_field(text_of(folder, last), name="region", type=["null", "int"], default=1), last + 1)
+    told = "field region: the default 1 is not of its (first) type"
+    assert examine(folder) == [Finding(file, told, "fields.region")]
+
+
+def test_a_file_of_the_catalogue_is_held_against_both_neighbours(chain: Path) -> None:
+    found = {n: examine_file(chain / f"v{n}.avsc", "s", chain.parent) for n in (1, 2, 3)}
+    steps = {n: [(finding.file, finding.against) for finding in findings] for n, findings in found.items()}
+    first, second = ("s/v2.avsc", "s/v1.avsc"), ("s/v3.avsc", "s/v2.avsc")
+    assert steps == {1: [first], 2: [first, second], 3: [second]}
+
+
+def test_a_file_elsewhere_is_held_against_the_newest_version(chain: Path, tmp_path: Path) -> None:
+    file = tmp_path / "proposal.avsc"
+    file.write_text(OTHER, encoding="utf-8")
+    assert examine_file(file, "s", chain.parent) == []
+    file.write_text(OTHER.replace('"int"', '"string"'), encoding="utf-8")
+    [finding] = examine_file(file, "s", chain.parent)
+    told = "field f: int can't be read as string"
+    assert finding == Finding(str(file), told, "fields.f", "type_mismatch", "s/v3.avsc")
+    assert examine_file(file, "new", chain.parent) == [], "the first version of a subject has nothing to read"
+
+
+def test_a_file_elsewhere_that_is_wrong_by_itself(chain: Path, tmp_path: Path) -> None:
+    file = tmp_path / "proposal.avsc"
+    file.write_bytes(b"\xff")
+    assert examine_file(file, "s", chain.parent) == [Finding(str(file), "not UTF-8")]
+    file.write_text('"string"', encoding="utf-8")
+    [finding] = examine_file(file, LOG, SCHEMAS)
+    assert "a log schema is an Avro record" in finding.reason
+
+
+def test_what_is_released_is_every_text(folder: Path) -> None:
+    assert released(folder)[LOG] == {n: text_of(folder, n) for n in range(1, newest(folder) + 1)}
+
+
+def test_nothing_is_released_while_a_file_is_wrong(chain: Path) -> None:
+    with pytest.raises(UsageError, match=r"s/v2\.avsc: can't read .*; s/v3\.avsc: can't read "):
+        released(chain.parent)
