@@ -89,7 +89,17 @@ def produce(
         print_json(produced.as_json())
     else:
         _print_produced(produced)
-    _exit(produced)
+    exit_unless_taken(produced)
+    if produced.stopped:
+        raise Interrupted(_how_it_stopped(produced))
+
+
+def exit_unless_taken(produced: Produced) -> None:
+    """Say why Kafka did not take all records, and leave with 3; it may also be why sending ended early."""
+    if produced.failures:
+        reasons = "; ".join(f"{reason} ({number} records)" for reason, number in produced.failures.items())
+        tell(f"Kafka did not take all records: {reasons}", style="red")
+        raise typer.Exit(FAILED)
 
 
 def parse_span(text: str, option: str = "--span") -> int:
@@ -114,15 +124,6 @@ def parse_until(text: str, option: str = "--until") -> int:
 def _plan(count: int, seed: int | None, mix: str, span: str, until: str) -> Plan:
     chosen = SystemRandom().randrange(2**31) if seed is None else seed
     return Plan(count, chosen, parse_mix(mix), parse_span(span), parse_until(until), schema_id=0)
-
-
-def _exit(produced: Produced) -> None:
-    if produced.failures:
-        reasons = "; ".join(f"{reason} ({number} records)" for reason, number in produced.failures.items())
-        tell(f"Kafka did not take all records: {reasons}", style="red")
-        raise typer.Exit(FAILED)
-    if produced.stopped:
-        raise Interrupted(_how_it_stopped(produced))
 
 
 def _how_it_stopped(produced: Produced) -> str:
