@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from pipelines.cli.options import Env, Set, local, on_interrupt, out
-from pipelines.cli.produce import exit_unless_taken, parse_until
-from pipelines.cli.progress import Stage, stages
+from pipelines.cli.produce import exit_unless_taken, parse_until, tell_differences
+from pipelines.cli.progress import Counted, Stage, stages
 from pipelines.cli.status import job_states
 from pipelines.settings import Settings
 from pipelines.traffic.generate import Plan
@@ -89,7 +89,10 @@ def _stack(settings: Settings, stage: Stage) -> None:
 def _produce(settings: Settings, plan: Plan, stage: Stage) -> Produced:
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
 
-    produced = bootstrap.produce(settings, plan, 0, lambda sent: stage.show(completed=sent.acknowledged))
+    def show(sent: Counted) -> None:
+        stage.show(completed=sent.acknowledged)
+
+    produced = bootstrap.produce(settings, plan, 0, show, tell_differences)
     exit_unless_taken(produced)  # before anything is expected of them: nobody knows which ones are missing
     if not produced.stopped:
         stage.end()

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipelines import bootstrap
-from pipelines.cli import app, demo, options
+from pipelines.cli import app, demo
 from pipelines.flows.produce import Produced
 from pipelines.flows.status import JobState, PartitionState
 from pipelines.traffic.defects import Defect
