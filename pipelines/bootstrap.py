@@ -203,10 +203,16 @@ def prepare(settings: Settings) -> producing.Prepared:
 
 
 def produce(
-    settings: Settings, plan: Plan, rate: float, on_progress: Callable[[producing.Progress], None] = lambda _: None
+    settings: Settings,
+    plan: Plan,
+    rate: float,
+    on_progress: Callable[[producing.Progress], None] = lambda _: None,
+    on_prepared: Callable[[producing.Prepared], None] = lambda _: None,
 ) -> producing.Produced:
     """Prepare, then send the plan's traffic; SIGTERM and Ctrl-C flush what was begun, then it returns."""
-    plan = producing.with_schema(plan, prepare(settings))
+    prepared = prepare(settings)
+    on_prepared(prepared)
+    plan = producing.with_schema(plan, prepared)
     stop = threading.Event()
     with stopping_on_signals(stop):
         return producing.produce(plan, KafkaSender(settings.kafka), rate, stop, on_progress)

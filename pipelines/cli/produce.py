@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pipelines.traffic.generate import Plan
 from pipelines.traffic.mix import PRESETS, parse_mix
 
 if TYPE_CHECKING:
+    from pipelines.contracts.topics import Difference
     from pipelines.flows.produce import Prepared, Produced
 
 FAILED = 3
@@ -78,18 +80,36 @@ def produce(
     records, 130 interrupted.
     """
     plan = _plan(count, seed, mix, span, until)
+    _check_writable(expect)
     settings = load(env, overrides)
     from pipelines import bootstrap  # takes a second to import; --help should not
 
     with on_interrupt(CUT_OFF), reporter(count) as on_progress:
-        produced = bootstrap.produce(settings, plan, rate, on_progress)
+        produced = bootstrap.produce(settings, plan, rate, on_progress, tell_differences)
     if expect is not None:
         expect.write_text(json.dumps(produced.as_json(), indent=2) + "\n", encoding="utf-8")
     if as_json:
         print_json(produced.as_json())
     else:
         _print_produced(produced)
-    _exit(produced)
+    exit_unless_taken(produced)
+    if produced.stopped:
+        raise Interrupted(_how_it_stopped(produced))
+
+
+def tell_differences(prepared: Prepared) -> None:
+    """Say on standard error where a topic is not as conf/topics.yaml wants it."""
+    for topic in prepared.topics:
+        for difference in topic.differences:
+            tell(f"topic {topic.name}: {_as_text(difference)}", style="yellow")
+
+
+def exit_unless_taken(produced: Produced) -> None:
+    """Say why Kafka did not take all records, and leave with 3; it may also be why sending ended early."""
+    if produced.failures:
+        reasons = "; ".join(f"{reason} ({number} records)" for reason, number in produced.failures.items())
+        tell(f"Kafka did not take all records: {reasons}", style="red")
+        raise typer.Exit(FAILED)
 
 
 def parse_span(text: str, option: str = "--span") -> int:
@@ -111,26 +131,27 @@ def parse_until(text: str, option: str = "--until") -> int:
     return round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
+def _check_writable(expect: Path | None) -> None:
+    """Before anything is sent: the counts can't be had again. Raises UsageError."""
+    if expect is None:
+        return
+    if not expect.parent.is_dir():
+        raise UsageError(f"--expect: there is no folder {expect.parent}")
+    if expect.is_dir() or not os.access(expect if expect.exists() else expect.parent, os.W_OK):
+        raise UsageError(f"--expect: {expect} can't be written")
+
+
 def _plan(count: int, seed: int | None, mix: str, span: str, until: str) -> Plan:
     chosen = SystemRandom().randrange(2**31) if seed is None else seed
     return Plan(count, chosen, parse_mix(mix), parse_span(span), parse_until(until), schema_id=0)
-
-
-def _exit(produced: Produced) -> None:
-    if produced.failures:
-        reasons = "; ".join(f"{reason} ({number} records)" for reason, number in produced.failures.items())
-        tell(f"Kafka did not take all records: {reasons}", style="red")
-        raise typer.Exit(FAILED)
-    if produced.stopped:
-        raise Interrupted(_how_it_stopped(produced))
 
 
 def _how_it_stopped(produced: Produced) -> str:
     missing = produced.plan.count - produced.acknowledged
     return (
         f"interrupted: {produced.acknowledged:,} of {produced.plan.count:,} records are in Kafka and stay there. "
-        f"`sdp produce --count {missing}` sends the number that is missing; give it no seed or another one, or it "
-        f"repeats the first"
+        f"`sdp produce --count {missing}` sends the number that is missing; they are other records, whatever "
+        f"the seed"
     )
 
 
@@ -152,10 +173,14 @@ def _print_prepared(prepared: Prepared) -> None:
     for topic in prepared.topics:
         state = "created" if topic.created else "exists"
         out.print(f"topic {topic.name}: {state}, {topic.partitions} partitions, replication {topic.replication}")
-        for d in topic.differences:
-            out.print(f"  {d.setting} is {d.found}, conf/topics.yaml wants {d.wanted}: not changed", style="yellow")
+        for difference in topic.differences:
+            out.print(f"  {_as_text(difference)}", style="yellow")
     for version, schema_id in prepared.schema_ids.items():
         out.print(f"schema version {version}: id {schema_id}")
+
+
+def _as_text(difference: Difference) -> str:
+    return f"{difference.setting} is {difference.found}, conf/topics.yaml wants {difference.wanted}: not changed"
 
 
 def _print_produced(produced: Produced) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Protocol
 
@@ -66,7 +67,8 @@ def stages() -> Iterator[Callable[[str, int | None], Stage]]:
         with _board() as board:
             yield lambda name, total: _BarStage(board, board.add_task(name, total=total, note=""))
     else:
-        yield _LineStage
+        with ExitStack() as begun:
+            yield lambda name, total: begun.enter_context(closing(_LineStage(name, total)))
 
 
 def _bar() -> Progress:
@@ -95,8 +97,54 @@ class _BarStage:
         self._board.update(self._task, total=total, completed=total, note="")
 
 
+class _LineStage:
+    """Says by itself how far it is: a step may take minutes, and a silent log looks like a process that hangs."""
+
+    def __init__(self, name: str, total: int | None) -> None:
+        self._name, self._total, self._completed, self._note = name, total, 0, ""
+        self._began = monotonic()
+        self._lock, self._over = Lock(), Event()
+        self._say("begun")
+        Thread(target=self._repeat, name=f"progress of {name}", daemon=True).start()
+
+    def show(self, *, completed: int | None = None, note: str = "") -> None:
+        with self._lock:
+            if completed is not None:
+                self._completed = completed
+            self._note = note
+
+    def end(self) -> None:
+        with self._lock:
+            self._over.set()
+            if self._total is not None:
+                self._completed = self._total
+            self._say(self._count(), f"done in {self._elapsed()}")
+
+    def close(self) -> None:
+        """Say nothing more; also of a stage that was cut off."""
+        with self._lock:
+            self._over.set()
+
+    def _repeat(self) -> None:
+        while not self._over.wait(LINE_EVERY_S):
+            with self._lock:
+                if not self._over.is_set():
+                    self._say(self._count(), self._note, f"{self._elapsed()} so far")
+
+    def _elapsed(self) -> str:
+        return f"{monotonic() - self._began:.0f} s"
+
+    def _count(self) -> str:
+        if self._total is None:
+            return f"{self._completed:,}"
+        return f"{self._completed:,} of {self._total:,}" if self._total > 1 else ""
+
+    def _say(self, *parts: str) -> None:
+        _print(f"{self._name}: {', '.join(filter(None, parts))}")
+
+
 class _Clock:
-    """Says when a stage began, and when its next line is due."""
+    """Says how long it has run, and when its next line is due."""
 
     def __init__(self) -> None:
         self.began = monotonic()
@@ -112,32 +160,6 @@ class _Clock:
             return False
         self._next = now + LINE_EVERY_S
         return True
-
-
-class _LineStage:
-    def __init__(self, name: str, total: int | None) -> None:
-        self._name, self._total, self._completed = name, total, 0
-        self._clock = _Clock()
-        self._say("begun")
-
-    def show(self, *, completed: int | None = None, note: str = "") -> None:
-        if completed is not None:
-            self._completed = completed
-        if self._clock.is_due():
-            self._say(self._count(), note)
-
-    def end(self) -> None:
-        if self._total is not None:
-            self._completed = self._total
-        self._say(self._count(), f"done in {self._clock.elapsed_s:.0f} s")
-
-    def _count(self) -> str:
-        if self._total is None:
-            return f"{self._completed:,}"
-        return f"{self._completed:,} of {self._total:,}" if self._total > 1 else ""
-
-    def _say(self, *parts: str) -> None:
-        _print(f"{self._name}: {', '.join(filter(None, parts))}")
 
 
 class _Lines:

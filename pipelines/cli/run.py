@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json, tell
-from pipelines.errors import SdpError
+from pipelines.errors import SdpError, UsageError
 
 
 class JobName(StrEnum):
@@ -45,8 +45,16 @@ def register(app: typer.Typer) -> None:
     app.command("stop")(stop)
 
 
+def recovery(recover: bool, start: Start) -> str | None:
+    """Where a recovery that is asked for begins. Raises UsageError for a start without one."""
+    if start is not Start.LEDGER and not recover:
+        raise UsageError(f"--from {start.value} says where a recovery begins: it takes --recover")
+    return start.value if recover else None
+
+
 def as_flags(*, once: bool, recover: bool, start: Start, accept_loss: bool, pretty: bool) -> list[str]:
-    """These options as a command line gives them."""
+    """These options as a command line gives them. Raises UsageError for those that do not go together."""
+    recovery(recover, start)
     given = {"--once": once, "--recover": recover, "--accept-loss": accept_loss, "--pretty": pretty}
     return [flag for flag, is_given in given.items() if is_given] + ["--from", start.value] * (start != Start.LEDGER)
 
@@ -72,11 +80,12 @@ def run(
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
     from pipelines.monitoring import logs
 
+    start_anew = recovery(recover, start)
     logs.configure(pretty=pretty)
     with on_interrupt(how_it_was_cut_off(job.value)):
         flow = bootstrap.job(job.value, load(env, overrides))
         with bootstrap.stopping_on_signals(flow.stop, lambda by: logs.stop_requested(job.value, by)):
-            ended = flow.run(once=once, recover=start.value if recover else None, accept_loss=accept_loss)
+            ended = flow.run(once=once, recover=start_anew, accept_loss=accept_loss)
     if ended.asked:
         tell(how_it_stopped(job.value, ended.trouble))
 

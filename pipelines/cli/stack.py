@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.live import Live
 from rich.table import Table
 
-from pipelines.cli.options import Env, Json, Set, err, load, local, out, print_json
+from pipelines.cli.options import Env, Interrupted, Json, Set, err, load, local, out, print_json
 from pipelines.settings import Settings
 from stack import dist, doctor, lifecycle
 
@@ -51,12 +53,13 @@ def down(
     """Stop every server of this home; data stay unless --purge is given.
 
     Example: sdp stack down --purge --yes
+
+    Exit code 130 if --purge is not confirmed; then nothing is stopped or removed.
     """
     settings = local(env, overrides)
     folders = lifecycle.purgeable(settings) if purge else []
     if folders and not yes:
-        err.print("This removes:", *folders, sep="\n  ", markup=False, highlight=False)
-        typer.confirm("Go on?", abort=True, err=True)
+        _confirm(folders)
     stopped = lifecycle.down(settings, purge=purge)
     if as_json:
         print_json({"stopped": stopped, "removed": [str(folder) for folder in folders]})
@@ -112,6 +115,14 @@ def diagnose(env: Env = None, overrides: Set = None, as_json: Json = False) -> N
         _print_findings(findings)
     if any(finding.level is doctor.Level.PROBLEM for finding in findings):
         raise typer.Exit(UNAVAILABLE)
+
+
+def _confirm(folders: Sequence[Path]) -> None:
+    err.print("This removes:", *folders, sep="\n  ", markup=False, highlight=False)
+    try:
+        typer.confirm("Go on?", abort=True, err=True)
+    except typer.Abort:  # also Ctrl-C, and nobody there to answer
+        raise Interrupted("nothing was stopped or removed; --yes removes without asking") from None
 
 
 class _Board:

@@ -142,5 +142,5 @@ def test_ctrl_c_in_a_demo_keeps_what_was_finished_and_the_next_demo_goes_on(worl
         said, _ = process.communicate(timeout=2 * LONGEST_S)
     assert process.returncode == 0, said
     assert "It adds up: every offset is a valid or an invalid row, and every valid row is a document." in said
-    assert "Others have sent to this topic too" not in said
+    assert "More was sent to this topic" not in said
     assert sum(len(rows) for rows in (world.valid(), world.invalid())) == 5_000

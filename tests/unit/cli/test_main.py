@@ -125,6 +125,12 @@ def test_an_interrupt_means_what_the_innermost_block_says(error: KeyboardInterru
         (["status", "--env", "nowhere"], 2, "no environment 'nowhere'"),
         (["run", "ingest", "--env", "nowhere"], 2, "there are local"),
         (["run", "index", "--once", "--set", "kafka.topik=x"], 2, "kafka.topik: Extra inputs are not permitted"),
+        (["run", "ingest", "--once", "--from", "earliest"], 2, "it takes --recover"),
+        (
+            ["submit-arguments", "yarn-cluster", "ingest", "--folder", "f", "--from", "earliest"],
+            2,
+            "it takes --recover",
+        ),
         (["stack", "up", "--set", "stack.brokers=9"], 2, "stack.brokers: "),
         (["init", "--set", "nonsense"], 2, "--set takes key.path=value"),
         (["produce", "--mix", "nonsense"], 2, "nonsense"),

@@ -40,7 +40,10 @@ def test_down_of_nothing_is_fine(home: Path) -> None:
 def test_purge_asks_first(home: Path) -> None:
     tables = home / "warehouse"
     tables.mkdir()
-    assert sdp("stack", "down", "--purge", answer="n\n").exit_code == 1
+    for answer in ("n\n", ""):
+        refused = sdp("stack", "down", "--purge", answer=answer)
+        assert refused.exit_code == 130
+        assert refused.stderr.endswith("sdp: nothing was stopped or removed; --yes removes without asking\n")
     assert tables.is_dir()
     assert sdp("stack", "down", "--purge", answer="y\n").exit_code == 0
     assert not tables.exists()
