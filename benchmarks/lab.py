@@ -28,7 +28,7 @@ from pipelines.contracts.topic_file import wanted_topics
 from pipelines.contracts.wire import HEADER_LENGTH
 from pipelines.flows import produce as producing
 from pipelines.settings import ROOT, Settings, load
-from pipelines.traffic.generate import Plan
+from pipelines.traffic.generate import SCHEMA_VERSION, Plan
 from pipelines.traffic.mix import parse_mix
 from stack import lifecycle
 
@@ -126,7 +126,7 @@ class Lab:
         settings = self.settings([f"kafka.topic={name}"])
         spec = next(t for t in wanted_topics(settings.kafka) if t.name == name)
         KafkaAdmin(settings.kafka).ensure([replace(spec, partitions=topic.partitions)])
-        schema = json.loads(avro.load(settings.registry.subject).text)
+        schema = json.loads(avro.load(settings.registry.subject, SCHEMA_VERSION).text)
         registry = Registry(settings.registry)
         ids = [registry.register(settings.registry.subject, json.dumps(schema))]
         for number in range(2, versions + 1):

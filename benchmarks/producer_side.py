@@ -26,6 +26,7 @@ from pipelines.adapters.registry import Registry
 from pipelines.contracts import avro, wire
 from pipelines.contracts.topic_file import wanted_topics
 from pipelines.settings import Settings, load
+from pipelines.traffic.generate import SCHEMA_VERSION
 from sdk.meter import BOUNDS_S
 from sdk.outbox import KafkaOutbox
 from sdk.producer import NAME, Api6LogProducer
@@ -175,7 +176,8 @@ def _records(settings: Settings) -> list[Record]:
 
 
 def _schema(settings: Settings) -> tuple[int, Any]:
-    schema = avro.load(settings.registry.subject)
+    """Of the records of the load generator."""
+    schema = avro.load(settings.registry.subject, SCHEMA_VERSION)
     return Registry(settings.registry).register(settings.registry.subject, schema.text), schema.parsed
 
 

@@ -17,11 +17,11 @@ from pipelines.adapters.registry import Registry
 from pipelines.contracts import avro, wire
 from pipelines.contracts.canonical import content_hash
 from pipelines.contracts.evaluate import evaluator
+from pipelines.contracts.evolution import base_schema
 from pipelines.contracts.kafka_options import librdkafka_options
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.wire import HEADER_LENGTH
-from pipelines.contracts.writer import LogSchema
 from pipelines.records import Severity, Violation
 from pipelines.settings import Settings
 
@@ -84,8 +84,7 @@ class Judge:
     """Decode and validate, compiled once."""
 
     def __init__(self, settings: Settings) -> None:
-        reader = LogSchema(avro.load(settings.registry.subject).text)
-        self.rules: RuleSet = load_rules(settings.rules_path, reader.kinds)
+        self.rules: RuleSet = load_rules(settings.rules_path, base_schema(settings.registry.subject).kinds)
         self._violations = evaluator(self.rules)
         texts = Registry(settings.registry).snapshot(settings.registry.subject)
         self._schemas = {i: avro.parse(text) for i, text in texts.items()}

@@ -16,10 +16,10 @@ from pipelines import bootstrap
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.schemas import RegisteredSchemas
 from pipelines.adapters.stream import KafkaStream
-from pipelines.contracts import avro
+from pipelines.contracts.evolution import base_schema
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import RuleSet
-from pipelines.contracts.writer import LogSchema, SchemaSet
+from pipelines.contracts.writer import SchemaSet
 from pipelines.ingest.decode import decode
 from pipelines.ingest.judge import KAFKA_NAMES, judge
 from pipelines.records import LEDGER, Batch
@@ -69,7 +69,7 @@ def decoded(settings: Settings) -> Outcome:
 
 def judged(settings: Settings) -> Outcome:
     """Decoded and validated: every column that ``judge`` promises, content hash included."""
-    rules = load_rules(settings.rules_path, _reader(settings).kinds)
+    rules = load_rules(settings.rules_path, base_schema(settings.registry.subject).kinds)
     outcome = _to_nowhere(settings, lambda: judge(_schemas(settings), rules))
     outcome.valid = _valid(settings, rules)
     outcome.invalid = outcome.records - outcome.valid
@@ -78,7 +78,7 @@ def judged(settings: Settings) -> Outcome:
 
 def judged_by_twenty(settings: Settings) -> Outcome:
     """Decoded and validated by twenty rules: those that ship, and as many of them again under other names."""
-    kinds = _reader(settings).kinds
+    kinds = base_schema(settings.registry.subject).kinds
     ours = load_rules(settings.rules_path, kinds).rules
     again = (rule.model_copy(update={"id": f"{rule.id}_again"}) for rule in ours)
     twenty = RuleSet(subject="bench", rules=tuple(islice(chain(ours, again), RULES)))
@@ -89,7 +89,7 @@ def rules_test(settings: Settings) -> Outcome:
     """``sdp rules test`` over a table that holds the whole topic; only the trial is on the clock."""
     spark = bootstrap.spark_session(settings, "bench")
     done = _whole_job("ingest", settings, forget=False)
-    rules = load_rules(settings.rules_path, _reader(settings).kinds)
+    rules = load_rules(settings.rules_path, base_schema(settings.registry.subject).kinds)
     long_ago, now = datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC)
     with Meter() as meter:
         verdict = bootstrap.rules_trial(settings, spark)(rules, long_ago, now, 3)
@@ -171,9 +171,6 @@ def _forget(spark: SparkSession) -> None:
     jvm.org.apache.spark.sql.delta.DeltaLog.clearCache()
 
 
-def _reader(settings: Settings) -> LogSchema:
-    return LogSchema(avro.load(settings.registry.subject).text)
-
-
 def _schemas(settings: Settings) -> SchemaSet:
-    return RegisteredSchemas(Registry(settings.registry), settings.registry, _reader(settings)).current()
+    base = base_schema(settings.registry.subject)
+    return RegisteredSchemas(Registry(settings.registry), settings.registry, base).current()

@@ -35,11 +35,10 @@ from pipelines.adapters.tables import Tables
 from pipelines.badrows.dissect import dissect
 from pipelines.badrows.recipe import Recipe, load_recipe
 from pipelines.badrows.steps import Registered
-from pipelines.contracts import avro
+from pipelines.contracts.evolution import base_schema, shipped
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import KnownSet, RuleSet
 from pipelines.contracts.topic_file import declared_topics
-from pipelines.contracts.writer import LogSchema
 from pipelines.errors import RegistryUnavailable
 from pipelines.flows import produce as producing
 from pipelines.flows.badrows import BadRows
@@ -101,7 +100,7 @@ def schema_sync(settings: Settings) -> SchemaSync:
 
 def schema_trial(settings: Settings, spark: SparkSession | None = None) -> SchemaTrial:
     """Wire the trial of a proposed schema; Spark starts when records are read."""
-    base = LogSchema(avro.load(settings.registry.subject).text)
+    base = base_schema(settings.registry.subject)
     return SchemaTrial(
         subject=settings.registry.subject,
         topic=settings.kafka.topic,
@@ -158,7 +157,8 @@ def replay(
 ) -> ReplayKit:
     """Wire the replay of bad rows by the recipe in this file. Raises InvalidRecipe before Spark starts."""
     subject = settings.registry.subject
-    wanted = load_recipe(recipe, LogSchema(avro.load(subject).text).kinds)
+    # a recipe works on records as their versions name the fields, not on columns
+    wanted = load_recipe(recipe, {field.name for version in shipped(subject).values() for field in version.fields})
     spark = spark or spark_session(settings, f"sdp-{JOB}")
     parts = _Wiring(JOB, settings, spark, None)
     parts.tables.create_missing()
@@ -254,15 +254,15 @@ class _Wiring:
         self.tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
         self.ledger = Ledger(spark, self.tables, settings.metastore.database)
         self.broker = KafkaBroker(spark, settings.kafka)
-        reader = LogSchema(avro.load(settings.registry.subject).text)
+        base = base_schema(settings.registry.subject)
         self.judge = Judge()
         self.files = HadoopFiles(spark)
         self.place = _place(name, settings)
         rule_file = settings.rules_uri
-        self.book = RuleBook(rule_file_reader(self.files, rule_file), rule_file, lambda: reader.kinds, self.log)
+        self.book = RuleBook(rule_file_reader(self.files, rule_file), rule_file, lambda: base.kinds, self.log)
         self.pinned = PinnedRules(self.files, f"{self.place}.rules")
         self.rule_sets = RuleSets(spark, self.tables)
-        self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, reader)
+        self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, base)
 
     def ingest(self) -> Job:
         dead_letters = DeadLetterTopic(self.settings.kafka)

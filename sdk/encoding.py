@@ -32,13 +32,17 @@ _PYTHON_TYPES: Mapping[str, type] = {
 class LogEncoder:
     """Turns records of one schema into framed values.
 
-    ``rules``: what critical violations are; None checks the schema only.
+    ``rules``: what critical violations are; None checks the schema only. ``columns``: column that the rules speak of →
+    field of the schema, None for a field that the schema no longer has; those of one name may be left out.
     """
 
-    def __init__(self, registered: Registered, rules: RuleSet | None) -> None:
+    def __init__(
+        self, registered: Registered, rules: RuleSet | None, columns: Mapping[str, str | None] | None = None
+    ) -> None:
         self._schema = registered.schema
         self._header = wire.frame(registered.schema_id, b"")
         self._rules = rules
+        self._renamed = {column: name for column, name in (columns or {}).items() if name != column}
         self._judge = evaluator(rules) if rules is not None else None
         self._fields = {f.name: f for f in LogSchema(registered.schema.text).fields}
         has_default = {f["name"] for f in json.loads(registered.schema.text)["fields"] if "default" in f}
@@ -59,7 +63,7 @@ class LogEncoder:
         except (ValueError, TypeError, OverflowError):  # no text, half a character, a long of 65 bits, no such symbol
             return self._encode_odd(record, now_ms)
         if self._judge is not None:  # afterwards: a rule can't judge what is of another type
-            found = self._judge(record, now_ms)
+            found = self._judge(self._as_columns(record), now_ms)
             if found:
                 _refuse(_critical(found))
         return out.getvalue()
@@ -91,8 +95,16 @@ class LogEncoder:
         """Critical violations of the rules that need none of the fields that do not fit."""
         if self._rules is None:
             return []
-        judged = tuple(rule for rule in self._rules.rules if not misfits.intersection(rule.fields))
-        return _critical(evaluator(self._rules.model_copy(update={"rules": judged}))(record, now_ms))
+        unfit = {column for column, name in self._renamed.items() if name in misfits} | misfits
+        judged = tuple(rule for rule in self._rules.rules if not unfit.intersection(rule.fields))
+        return _critical(evaluator(self._rules.model_copy(update={"rules": judged}))(self._as_columns(record), now_ms))
+
+    def _as_columns(self, record: Record) -> Record:
+        """The record in the names that rules use, as the stream reads it."""
+        if not self._renamed:
+            return record
+        renamed = {column: None if name is None else record.get(name) for column, name in self._renamed.items()}
+        return {**record, **renamed}
 
 
 def _default(field: Field) -> Any:

@@ -18,10 +18,9 @@ from typing import Any, Protocol, Self
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
-from pipelines.contracts import avro
+from pipelines.contracts.evolution import base_schema, columns_written, shipped
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import RuleSet
-from pipelines.contracts.writer import LogSchema
 from pipelines.settings import Settings
 from sdk import metrics
 from sdk.delivery import Delivered, Outbox
@@ -78,10 +77,11 @@ class Api6LogProducer:
         """Ask for the schema now, so that a service learns at its start that it could not send.
 
         Raises RegistryUnavailable when the registry is away and no earlier process has kept the schema's id, and
-        UsageError when the schema is not registered.
+        UsageError when the schema is not registered or the tables have no place for its records.
         """
         if self._encoder is None:
-            self._encoder = LogEncoder(self._schemas.get(self._subject), self._rules)
+            columns = _columns(self._subject) if self._rules is not None else {}
+            self._encoder = LogEncoder(self._schemas.get(self._subject), self._rules, columns)
 
     def send(self, record: Mapping[str, Any]) -> Future[Delivered]:
         """Check, encode and accept a record; the future resolves to where it is or fails with an SdpError.
@@ -132,7 +132,13 @@ class Api6LogProducer:
 def _rules(settings: Settings) -> RuleSet | None:
     if settings.producer.on_invalid == "send":
         return None
-    return load_rules(settings.rules_path, LogSchema(avro.load(settings.registry.subject).text).kinds)
+    return load_rules(settings.rules_path, base_schema(settings.registry.subject).kinds)
+
+
+def _columns(subject: str) -> dict[str, str | None]:
+    """Column → the field of the newest version, which is what the producer writes."""
+    versions = shipped(subject)
+    return columns_written(base_schema(subject), versions, max(versions))
 
 
 def _outbox(settings: Settings, registry: CollectorRegistry | None) -> KafkaOutbox:

@@ -25,6 +25,9 @@ from pipelines.settings import Settings
 NOW_MS = int(time.time() * 1000)
 """One moment for the whole run, so that event hours do not move under a test."""
 
+VERSION = 1
+"""Version of the log schema that ``record`` fits."""
+
 PER_BATCH = ("batch_id", "ingested_at", "failed_at")
 """Columns that say when a row was written, not what it is."""
 
@@ -60,14 +63,14 @@ class World:
         """Topics and schema, as `sdp init` makes them."""
         ensure_topics(settings)
         subject = settings.registry.subject
-        return cls(settings, spark, Registry(settings.registry).register(subject, avro.load(subject).text))
+        return cls(settings, spark, Registry(settings.registry).register(subject, avro.load(subject, VERSION).text))
 
     def encode(self, value: Mapping[str, Any], schema_id: int | None = None) -> bytes:
         """A framed record, by fastavro and struct alone: no code of ours."""
         import io
 
         body = io.BytesIO()
-        fastavro.schemaless_writer(body, avro.load(self.settings.registry.subject).parsed, dict(value))
+        fastavro.schemaless_writer(body, avro.load(self.settings.registry.subject, VERSION).parsed, dict(value))
         return b"\x00" + struct.pack(">I", self.schema_id if schema_id is None else schema_id) + body.getvalue()
 
     def send(self, values: Iterable[bytes | None], partition: int | None = None, **options: Any) -> None:

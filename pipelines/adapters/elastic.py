@@ -33,16 +33,16 @@ _DATA_ERRORS = {
 """Error types that say something about the document; all others say something about the cluster (law 4)."""
 
 _TYPES = {
-    "int": "integer",
+    "int": "long",
     "long": "long",
-    "float": "float",
+    "float": "double",
     "double": "double",
     "boolean": "boolean",
     "bytes": "binary",
     "string": "keyword",
     "enum": "keyword",
 }
-"""Avro type of an added field → type in the mapping."""
+"""Avro type of an added field → type in the mapping, which can never change: numbers are as wide as they may grow."""
 
 _REJECTS = "sdp-rejects"
 _STORED = {"type": "keyword", "index": False, "doc_values": False}
@@ -67,7 +67,8 @@ class Elastic:
     def prepare(self, fields: Sequence[Field] = ()) -> None:
         """Put the index templates for the fields of the schemas; existing indices get what was added.
 
-        A number that became wider is so in new indices only: a document that an older one can't take is rejected.
+        A number of the ten that became wider is so in new indices only: a document that an older one can't take is
+        rejected.
         """
         mapping = json.loads((ROOT / "conf" / "elasticsearch" / "api6-logs-valid.json").read_text(encoding="utf-8"))
         known = mapping["properties"]
@@ -80,8 +81,7 @@ class Elastic:
             _REJECTS, 1, replicas, _REJECTS_MAPPING, priority=201
         )  # patterns overlap, priorities may not
         if added:
-            pattern = f"{self._settings.index_prefix}-*"
-            self._call(lambda: self._client.indices.put_mapping(index=pattern, properties=added, allow_no_indices=True))
+            self._extend(added)
 
     def write(self, docs: DataFrame, batch: Batch) -> None:
         """Send documents in bulks from every Spark task; refused ones are kept for ``rejects``."""
@@ -104,6 +104,16 @@ class Elastic:
                 template={"settings": {"index": index}, "mappings": mapping},
             )
         )
+
+    def _extend(self, added: Mapping[str, Any]) -> None:
+        """Add to existing indices the fields that they lack; one that they have may be of another type, and stays."""
+        pattern = f"{self._settings.index_prefix}-*"
+        types = "*.mappings.properties.*.type"
+        held = self._call(lambda: self._client.indices.get_mapping(index=pattern, filter_path=types))
+        for index, found in held.items():
+            lacking = {name: kind for name, kind in added.items() if name not in found["mappings"]["properties"]}
+            if lacking:
+                self._call(lambda i=index, p=lacking: self._client.indices.put_mapping(index=i, properties=p))
 
     def _replicas(self) -> int:
         """As many copies as wanted, but no more than there are other nodes to hold them."""

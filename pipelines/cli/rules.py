@@ -15,10 +15,9 @@ from rich.text import Text
 from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
 from pipelines.cli.progress import stages
 from pipelines.cli.window import parse_window
-from pipelines.contracts import avro
+from pipelines.contracts.evolution import base_schema
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import Changes, KnownSet, RuleSet
-from pipelines.contracts.writer import LogSchema
 from pipelines.records import Severity
 from pipelines.settings import Settings
 
@@ -152,7 +151,7 @@ def _try(settings: Settings, proposed: RuleSet, since: datetime, until: datetime
 
 
 def _read(file: Path, settings: Settings) -> RuleSet:
-    return load_rules(file, LogSchema(avro.load(settings.registry.subject).text).kinds)
+    return load_rules(file, base_schema(settings.registry.subject).kinds)
 
 
 def _by_rule(verdict: Verdict) -> Table:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-from pipelines.contracts import avro, event_schema
+from pipelines.contracts import avro, avro_wellformed, event_schema
 from pipelines.contracts.compatibility import problems
+from pipelines.contracts.evolution import misfits, unfit
 from pipelines.contracts.writer import LogSchema
 from pipelines.errors import UsageError
 
@@ -18,19 +18,6 @@ LOG_SUBJECTS = ("api6-logs-value",)
 """Subjects whose versions must be flat log records (see LogSchema)."""
 
 _FILE = re.compile(r"v([1-9][0-9]*)\.avsc")
-_JSON_TYPES: Mapping[str, tuple[type, ...]] = {
-    "null": (type(None),),
-    "boolean": (bool,),
-    "int": (int,),
-    "long": (int,),
-    "float": (int, float),
-    "double": (int, float),
-    "array": (list,),
-    "map": (dict,),
-    "record": (dict,),
-    "error": (dict,),
-}
-"""Avro type → what JSON gives for a default of it; a text for all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +49,9 @@ def check_all(folder: Path) -> list[str]:
 def examine(folder: Path) -> list[Finding]:
     """What is wrong with the schemas in ``folder``.
 
-    Every file is a parseable version with a name of its own, versions run from 1 without a hole, log subjects hold flat
-    log records and event subjects events, a default fits its type, and each version reads what its predecessor wrote.
+    Every file is a parseable version with a name of its own, versions run from 1 without a hole, names and defaults are
+    those that Avro allows, log subjects hold flat log records that the columns of version 1 have a place for, event
+    subjects hold events, and each version reads what its predecessor wrote.
     """
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     if not entries:
@@ -84,8 +72,13 @@ def examine_file(file: Path, subject: str, folder: Path) -> list[Finding]:
     if wrong := _wrong(name, subject, text):
         return wrong
     versions = _versions(home) if home.is_dir() else {}
-    newest = versions.get(max(versions, default=0))
-    return list(_step(name, text, _named(newest), _read(newest))) if newest else []
+    if not versions:
+        return []
+    texts = {_named(path): _read(path) for path in versions.values()}
+    newest = list(texts)[-1]
+    found = list(_step(name, text, newest, texts[newest]))
+    # the released ones before it are taken as they are: what is wrong with them is not for this file to answer
+    return found or [f for f in _homeless(subject, texts | {name: text}, ()) if f.file == name]
 
 
 def released(folder: Path) -> dict[str, dict[int, str]]:
@@ -106,13 +99,14 @@ def _wrong(file: str, subject: str, text: str) -> list[Finding]:
     try:
         schema = avro.parse(text)
         found = [
-            Finding(file, f"field {name}: {why}", f"fields.{name}") for name, why in _unfit_defaults(schema.parsed)
+            Finding(file, f"field {name}: {why}" if name else why, f"fields.{name}" if name else "")
+            for name, why in avro_wellformed.defects(schema.parsed)
         ]
-        if subject in LOG_SUBJECTS:
-            _ = LogSchema(text).fields
+        if subject in LOG_SUBJECTS and not found and (reason := unfit(LogSchema(text))):
+            found = [Finding(file, reason)]
         if subject in event_schema.SUBJECTS:
-            misfits = event_schema.misfits(schema.parsed)
-            found += [Finding(file, f"field {name}: {why}", f"fields.{name}") for name, why in misfits]
+            strange = event_schema.misfits(schema.parsed)
+            found += [Finding(file, f"field {name}: {why}", f"fields.{name}") for name, why in strange]
     except UsageError as error:
         return [Finding(file, str(error))]
     return found
@@ -131,7 +125,18 @@ def _check_subject(folder: Path) -> list[Finding]:
     wrong = {name: _wrong(name, folder.name, text) for name, text in texts.items()}
     found += [finding for findings in wrong.values() for finding in findings]
     sound = [(name, text) for name, text in texts.items() if not wrong[name]]
-    return [*found, *(f for (older, was), (newer, text) in pairwise(sound) for f in _step(newer, text, older, was))]
+    found += [f for (older, was), (newer, text) in pairwise(sound) for f in _step(newer, text, older, was)]
+    return [*found, *_homeless(folder.name, texts, {finding.file for finding in found})]
+
+
+def _homeless(subject: str, texts: Mapping[str, str], wrong: Collection[str]) -> Iterator[Finding]:
+    """Versions of a log, else right, that the tables have no place for. ``texts``: file → text, oldest first."""
+    first, *_ = texts
+    if subject not in LOG_SUBJECTS or first in wrong:
+        return
+    versions = {name: LogSchema(text) for name, text in texts.items() if name not in wrong}
+    for name, reason in misfits(versions[first], versions).items():
+        yield Finding(name, f"the tables have no place for it: {reason}")
 
 
 def _step(newer: str, text: str, older: str, was: str) -> Iterable[Finding]:
@@ -148,33 +153,6 @@ def _versions(folder: Path) -> dict[int, Path]:
 
 def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace")
-
-
-def _unfit_defaults(schema: Any, inside: str = "") -> Iterator[tuple[str, str]]:
-    """Fields whose default is not of the type, in a union not of its first: registry and Spark refuse them."""
-    if isinstance(schema, list):
-        for branch in schema:
-            yield from _unfit_defaults(branch, inside)
-    if not isinstance(schema, dict):
-        return
-    for field in schema.get("fields", ()):
-        name = f"{inside}{field['name']}"
-        if "default" in field and not _fits(field["default"], field["type"]):
-            yield name, f"the default {field['default']!r} is not of its (first) type"
-        yield from _unfit_defaults(field["type"], f"{name}.")
-    for part in ("items", "values"):
-        yield from _unfit_defaults(schema.get(part), inside)
-
-
-def _fits(default: Any, schema: Any) -> bool:
-    first = schema[0] if isinstance(schema, list) else schema
-    kind = first["type"] if isinstance(first, dict) else first
-    if kind == "enum":
-        return bool(default in first["symbols"])
-    if isinstance(default, bool):
-        return bool(kind == "boolean")
-    is_name: bool = kind not in _JSON_TYPES and kind not in ("string", "bytes", "fixed")
-    return is_name or isinstance(default, _JSON_TYPES.get(kind, (str,)))
 
 
 def _named(file: Path) -> str:

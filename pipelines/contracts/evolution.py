@@ -13,9 +13,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipelines.contracts import avro
 from pipelines.contracts.writer import MAX_SYMBOLS, Field, LogSchema, SchemaSet, Writer
-from pipelines.errors import InvalidSetting
+from pipelines.errors import InvalidSetting, UsageError
 from pipelines.records import OWN_COLUMNS
+
+BASE_VERSION = 1
+"""Version of a subject that tables, index templates and business rules are made for.
+
+It never becomes a later one: tables are not rewritten, so columns keep the names and the order that they began with,
+whatever ``schemas/`` has shipped since.
+"""
 
 _WIDER = {("int", "long"), ("float", "double")}
 """Promotions of Avro that lose no digits and stay within the type of a column."""
@@ -53,6 +61,42 @@ def merge(base: LogSchema, versions: Mapping[int, LogSchema]) -> SchemaSet:
     required = {f.name for f in base.fields if not f.nullable}
     gone = tuple(f.name for f in reader.fields if f.nullable and f.name in required)
     return SchemaSet(reader, writers, refused, gone)
+
+
+def base_schema(subject: str) -> LogSchema:
+    """What the tables were made for. Raises UsageError when ``schemas/`` lacks it."""
+    return LogSchema(avro.load(subject, BASE_VERSION).text)
+
+
+def shipped(subject: str) -> dict[int, LogSchema]:
+    """Number → version in ``schemas/``, ascending. Raises UsageError when there is none."""
+    return {number: LogSchema(avro.load(subject, number).text) for number in avro.versions(subject)}
+
+
+def columns_written(base: LogSchema, versions: Mapping[int, LogSchema], number: int) -> dict[str, str | None]:
+    """Column of ``base`` → the field that version ``number`` writes into it; None if it writes none.
+
+    Raises UsageError when the columns have no place for the version.
+    """
+    found = merge(base, versions)
+    if number in found.refused:
+        raise UsageError(f"the tables have no place for version {number}: {found.refused[number]}")
+    fields = found.writers[number].fields
+    return {f.name: fields[f.name].name if f.name in fields else None for f in base.fields}
+
+
+def misfits(base: LogSchema, versions: Mapping[str, LogSchema]) -> dict[str, str]:
+    """Which versions (any name → schema, oldest first) the columns of ``base`` have no place for, and why."""
+    names = list(versions)
+    refused = merge(base, dict(enumerate(versions.values()))).refused
+    return {names[at]: reason for at, reason in refused.items()}
+
+
+def unfit(version: LogSchema) -> str | None:
+    """Why the version could not even have tables of its own: no flat record, a column twice, a name of the platform."""
+    if not version.fields:
+        return "a log has fields"
+    return merge(LogSchema(_record([])), {BASE_VERSION: version}).refused.get(BASE_VERSION)
 
 
 def _with(columns: Sequence[_Column], version: LogSchema) -> list[_Column]:

@@ -28,6 +28,9 @@ WITH_REGION = {**V1, "fields": [*V1["fields"], REGION]}
 WIDER = {**V1, "fields": [f | ({"type": "long"} if f["name"] == "payload_size" else {}) for f in V1["fields"]]}
 TEXT_STATUS = {**V1, "fields": [f | ({"type": "string"} if f["name"] == "status_code" else {}) for f in V1["fields"]]}
 
+FEW_RETRIES = {**V1, "fields": [*V1["fields"], {"name": "retries", "type": "int", "default": 0}]}
+MANY_RETRIES = {**V1, "fields": [*V1["fields"], {"name": "retries", "type": "long", "default": 0}]}
+
 Register = Callable[[dict[str, Any]], int]
 
 
@@ -96,6 +99,41 @@ def test_a_number_that_grew_fits_its_column_without_a_rewrite(world: World, regi
     assert files_before < set(world.table(VALID).inputFiles())
     history = DeltaTable.forName(world.spark, f"{world.settings.metastore.database}.{VALID}").history()
     assert {r["operation"] for r in history.collect()} == {"CREATE TABLE", "WRITE"}
+
+
+def test_an_added_number_that_grows_is_indexed_in_old_and_new_documents(world: World, register: Register) -> None:
+    jobs = [bootstrap.job(name, world.settings, world.spark) for name in ("ingest", "index")]
+    few = register(FEW_RETRIES)
+    world.send([encoded(FEW_RETRIES, few, retries=3)], partition=0)
+    for job in jobs:
+        job.run(once=True)
+    many = register(MANY_RETRIES)
+    world.send([encoded(MANY_RETRIES, many, retries=2**40), encoded(FEW_RETRIES, few, retries=4)], partition=0)
+    for job in jobs:
+        job.run(once=True)
+    retries = {(0, 0): 3, (0, 1): 2**40, (0, 2): 4}
+    assert {at: row["retries"] for at, row in world.valid().items()} == retries
+    found = {(d["kafka_partition"], d["kafka_offset"]): d["retries"] for d in world.documents().values()}
+    assert found == retries
+    assert world.es_invalid() == {}
+
+
+def test_an_index_that_holds_an_added_field_in_a_narrower_type_refuses_records_and_stops_nothing(
+    world: World, register: Register
+) -> None:
+    world.send([world.encode(record())], partition=0)
+    world.run("index")
+    client, pattern = Elasticsearch(world.settings.elasticsearch.url), f"{world.settings.elasticsearch.index_prefix}-*"
+    client.indices.put_mapping(index=pattern, properties={"retries": {"type": "integer"}})
+    schema = {**MANY_RETRIES, "fields": [*MANY_RETRIES["fields"], REGION]}
+    new_id = register(schema)
+    values = [encoded(schema, new_id, retries=n, region="eu") for n in (5, 2**40)]
+    world.send(values, partition=0)
+    world.run("index")
+    found = {d["kafka_offset"]: (d.get("retries"), d.get("region")) for d in world.documents().values()}
+    assert found == {0: (None, None), 1: (5, "eu")}
+    [(at, row)] = world.es_invalid().items()
+    assert (at, row["es_status"], row["raw"]) == ((0, 2), 400, values[1])
 
 
 def test_an_incompatible_version_is_refused_by_the_registry_and_if_forced_harms_only_its_own_records(

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 
 from pipelines.contracts import avro
 from pipelines.records import INVALID, VALID
-from tests.world import World, fields, record
+from tests.world import VERSION, World, fields, record
 
 SEED = 20_260
 UNTOUCHED, MUTATED, NOISE = 600, 3_000, 600
@@ -84,7 +84,7 @@ def decoded(value: bytes | None, schema_id: int) -> dict[str, Any] | None:
         return None
     body = io.BytesIO(value[5:])
     try:
-        found: Any = fastavro.schemaless_reader(body, avro.load("api6-logs-value").parsed, None)
+        found: Any = fastavro.schemaless_reader(body, avro.load("api6-logs-value", VERSION).parsed, None)
     except Exception:  # noqa: BLE001 fastavro documents no errors, and any of them means the same
         return None
     return found if body.tell() == len(value) - 5 else None

@@ -16,7 +16,7 @@ from nbclient import NotebookClient
 from pipelines.contracts import avro
 from pipelines.settings import ROOT
 from pipelines.traffic.defects import Outcome
-from pipelines.traffic.generate import Message, Plan, generate
+from pipelines.traffic.generate import SCHEMA_VERSION, Message, Plan, generate
 from pipelines.traffic.mix import parse_mix
 from tests.world import NOW_MS, World
 
@@ -76,7 +76,7 @@ def set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def busiest(messages: list[Message]) -> tuple[str, list[float]]:
     """The endpoint with most valid requests, and: requests, 4xx and 5xx in per cent, p50, p95, p99 by nearest rank."""
-    schema = avro.load("api6-logs-value").parsed
+    schema = avro.load("api6-logs-value", SCHEMA_VERSION).parsed
     valid = [m.value for m in messages if m.defect is None or m.defect.outcome in (Outcome.VALID, Outcome.WARNING)]
     records: list[Any] = [fastavro.schemaless_reader(io.BytesIO(v[5:]), schema, None) for v in valid if v]
     name = Counter(template(r) for r in records).most_common(1)[0][0]

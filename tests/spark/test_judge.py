@@ -31,7 +31,7 @@ from pipelines.records import LOG_FIELDS
 from pipelines.settings import ROOT
 from tests.world import NOW_MS, record
 
-TEXT = avro.load("api6-logs-value").text
+TEXT = avro.load("api6-logs-value", 1).text
 SCHEMA = LogSchema(TEXT)
 PARSED = fastavro.parse_schema(json.loads(TEXT))
 RULES = load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", SCHEMA.kinds)

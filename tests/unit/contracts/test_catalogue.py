@@ -16,6 +16,8 @@ from pipelines.settings import ROOT
 SCHEMAS = ROOT / "schemas"
 LOG = "api6-logs-value"
 SHIPPED = (SCHEMAS / LOG / "v1.avsc").read_text(encoding="utf-8")
+_FIELDS = json.loads(SHIPPED)["fields"]
+TWICE = json.dumps(json.loads(SHIPPED) | {"fields": [*_FIELDS, {"name": "status_code", "type": "int", "default": 0}]})
 OTHER = '{"type": "record", "name": "R", "fields": [{"name": "f", "type": "int"}]}'
 
 
@@ -120,6 +122,19 @@ def test_each_version_is_held_against_the_one_before_only(tmp_path: Path) -> Non
             with_field(SHIPPED, name="region", type={"type": "enum", "name": "E", "symbols": ["A"]}, default="B"),
             "field region: the default 'B'",
         ),
+        (TWICE, "field status_code: there are 2 of that name"),
+        (with_field(SHIPPED, name="a-b", type="int", default=0), "field a-b: that is no name in Avro"),
+        (with_field(SHIPPED, name="5", type="int", default=0), "field 5: that is no name in Avro"),
+        (with_field(SHIPPED, name="n\n", type="int", default=0), "that is no name in Avro"),
+        ('{"type": "record", "name": "API6Log", "fields": []}', "a log has fields"),
+        (with_field(SHIPPED, name="kafka_offset", type="long", default=0), "the platform has a column of that name"),
+        (with_field(SHIPPED, name="Status_Code", type="int", default=0), "differs from another column"),
+        (
+            with_field(SHIPPED, name="size", type="int", default=0, aliases=["payload_size"]),
+            "fields payload_size and size are both column payload_size",
+        ),
+        (with_field(SHIPPED, name="retries", type="int", default=2**40), "field retries: the default 1099511627776"),
+        (with_field(SHIPPED, name="size", type="int", default=0, aliases="bytes"), "aliases are a list of names"),
     ],
 )
 def test_a_version_that_is_wrong_by_itself(folder: Path, text: str, reason: str) -> None:
@@ -172,11 +187,30 @@ def test_only_the_logs_must_be_flat() -> None:
         ({"type": "map", "values": "int"}, {}, True), ({"type": "enum", "name": "E", "symbols": ["A"]}, "A", True),
         ({"type": "fixed", "name": "F", "size": 1}, "a", True), (["int", "string"], "a", False),
         ({"type": "record", "name": "I", "fields": []}, {}, True), ({"type": "long", "logicalType": "x"}, 3, True),
+        ("int", 2**31 - 1, True), ("int", 2**31, False), ("int", -(2**31), True), ("int", -(2**31) - 1, False),
+        ("long", 2**63 - 1, True), ("long", 2**63, False), ("float", 3.4e38, True), ("float", 3.5e38, False),
+        ("double", 1e308, True), ("double", 10**400, False), ("bytes", "\u0100", False),
     ],
 )  # fmt: skip
 def test_defaults(avro_type: Any, default: Any, fits: bool) -> None:
     schema = {"type": "record", "name": "R", "fields": [{"name": "f", "type": avro_type, "default": default}]}
     assert (flaws("s", json.dumps(schema)) == []) == fits
+
+
+@pytest.mark.parametrize(
+    ("schema", "flaw"),
+    [
+        ({"type": "enum", "name": "E", "symbols": ["A", "b-c"]}, "field f: the symbol 'b-c' is no name in Avro"),
+        ({"type": "record", "name": "x-y", "fields": []}, "field f: 'x-y' is no name in Avro"),
+        (
+            {"type": "record", "name": "I", "fields": [{"name": "g", "type": "int"}, {"name": "g", "type": "int"}]},
+            "field f.g: there are 2 of that name",
+        ),
+    ],
+)
+def test_names_in_depth(schema: dict[str, Any], flaw: str) -> None:
+    [found] = flaws("s", json.dumps({"type": "record", "name": "n.s.R", "fields": [{"name": "f", "type": schema}]}))
+    assert flaw in found
 
 
 def test_defaults_in_depth_and_of_named_types() -> None:
