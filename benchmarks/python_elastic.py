@@ -1,6 +1,7 @@
-"""Peer of ``index``: the same Python loop into Elasticsearch with ``helpers.parallel_bulk``; refused messages to Delta.
+"""Peer of ``index``: the same Python loop into Elasticsearch with ``helpers.parallel_bulk``.
 
-Duplicates are found by Elasticsearch itself (409 of the external version), as the second time in the job.
+Invalid messages are only counted. Duplicates are found by Elasticsearch itself (409 of the external version), as the
+second time in the job.
 """
 
 from __future__ import annotations

@@ -26,12 +26,7 @@ CHUNK = 50_000
 
 _VIOLATION = pa.struct([(n, pa.string()) for n in ("code", "field", "message", "severity", "rule_fingerprint")])
 _TIME = pa.timestamp("us", tz="UTC")
-_LOG_TYPES = {
-    "timestamp": pa.int64(),
-    "status_code": pa.int32(),
-    "response_time_ms": pa.int32(),
-    "payload_size": pa.int32(),
-}
+_LOG_TYPES = dict.fromkeys(("timestamp", "status_code", "response_time_ms", "payload_size"), pa.int64())
 _COORDINATES = [("kafka_topic", pa.string()), ("kafka_partition", pa.int32()), ("kafka_offset", pa.int64())]
 _VALID = pa.schema(
     [

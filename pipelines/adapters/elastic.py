@@ -156,12 +156,6 @@ class Elastic:
         buckets = found.get("aggregations", {"by": {"buckets": []}})["by"]["buckets"]
         return {int(b["key"]): int(b["doc_count"]) for b in buckets}
 
-    def indices(self) -> dict[str, int]:
-        """Daily index → documents."""
-        pattern = f"{self._settings.index_prefix}-*"
-        rows = self._call(lambda: self._client.cat.indices(index=pattern, format="json", h="index,docs.count"))
-        return {r["index"]: int(r["docs.count"] or 0) for r in sorted(rows, key=lambda r: r["index"])}
-
     def _read_rejects(self, index: str) -> DataFrame:
         """The error handler stores the bulk lines it sent: the action, then the document."""
         raw = self._spark.read.format("es").options(**self._address()).load(index)

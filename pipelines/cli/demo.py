@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from pipelines.cli.options import Env, Set, local, on_interrupt, out
+from pipelines.cli.options import Env, Set, local, on_interrupt, out, spelt_out
 from pipelines.cli.produce import exit_unless_taken, parse_until, tell_differences
 from pipelines.cli.progress import Counted, Stage, stages
 from pipelines.cli.status import job_states
@@ -34,6 +35,7 @@ CUT_OFF = (
 )
 STOPPING = "stopping after the running batch"
 SHOWN_REASONS = 12
+SHOWN_MESSAGE = 90
 
 
 def register(app: typer.Typer) -> None:
@@ -178,7 +180,8 @@ def _show_bad_rows(found: Status) -> None:
     counts = found.reasons()
     for row in found.samples(at_most=SHOWN_REASONS).collect():
         at = f"{row['kafka_partition']}/{row['kafka_offset']}"
-        table.add_row(f"{counts.get(row['code'], 0):,}", row["code"], at, row["error_message"][:90], row["raw_hex"])
+        message = Text(spelt_out(row["error_message"])[:SHOWN_MESSAGE])
+        table.add_row(f"{counts.get(row['code'], 0):,}", row["code"], at, message, row["raw_hex"])
     out.print(table)
 
 

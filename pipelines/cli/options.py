@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,11 @@ def load(env: str | None, overrides: list[str] | None) -> Settings:
 def tell(text: str, style: str | None = None) -> None:
     """One line about this call of the command, on standard error."""
     err.print(f"sdp: {text}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def spelt_out(text: str) -> str:
+    """The text with its control characters as ``\\x1b``: a value must not command the terminal, nor break a line."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def print_json(value: Any) -> None:

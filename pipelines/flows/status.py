@@ -79,7 +79,6 @@ class Documents(Protocol):
     """Elasticsearch, as status sees it."""
 
     def per_partition(self, topic: str) -> dict[int, int]: ...
-    def indices(self) -> dict[str, int]: ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Say precisely what is wrong with the few values that do not decode: fastavro's view of them, in Python (law 9)."""
+"""Say precisely what is wrong with the few values that do not decode: a walk over their bytes, in Python (law 9)."""
 
 from __future__ import annotations
 

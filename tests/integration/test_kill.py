@@ -38,14 +38,6 @@ def without_topic(rows: dict[Any, dict[str, Any]]) -> dict[Any, dict[str, Any]]:
     }
 
 
-def sums(world: World, job: str) -> dict[int, tuple[int, ...]]:
-    """Partition → (first, last, valid, invalid, gaps, lost) over all batches."""
-    return {
-        p: (ranges[0][0], ranges[-1][1], *(sum(r[k] for r in ranges) for k in range(2, 6)))
-        for p, ranges in world.ledger(job).items()
-    }
-
-
 @pytest.fixture
 def undisturbed(world: World, servers: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A second corner that gets the same records and is left in peace."""

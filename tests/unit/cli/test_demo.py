@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,33 @@ def test_only_what_is_all_there_adds_up(
     shown = " ".join(capsys.readouterr().out.split())
     assert all(text in shown for text in said), shown
     assert not any(text in shown for text in not_said), shown
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A few bad rows, as Status finds them."""
+
+    message: str
+
+    def reasons(self) -> dict[str, int]:
+        return {"request_id_blank": 3}
+
+    def samples(self, at_most: int) -> Bad:
+        assert at_most > 1
+        return self
+
+    def collect(self) -> list[dict[str, Any]]:
+        at = {"kafka_partition": 5, "kafka_offset": 7}
+        return [at | {"code": "request_id_blank", "error_message": self.message, "raw_hex": "0000"}]
+
+
+def test_a_bad_value_stays_on_its_line_and_commands_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    demo._show_bad_rows(Bad("found '\n\t\x1b[2J' [/b] of é"))  # type: ignore[arg-type]
+    shown = capsys.readouterr().out
+    [row] = [line for line in shown.splitlines() if "request_id_blank" in line]
+    assert "5/7" in row
+    assert r"found '\x0a\x09\x1b[2J' [/b] of é" in row
+    assert "\x1b" not in shown
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["refused", "gave up"])
