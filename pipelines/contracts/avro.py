@@ -37,7 +37,10 @@ __all__ = [
     "versions",
 ]
 
-_NOT_A_SCHEMA = (ValueError, KeyError, TypeError, AttributeError, SchemaParseException, fastavro.schema.UnknownType)
+_NOT_A_SCHEMA = (
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError),
+    *(SchemaParseException, fastavro.schema.UnknownType),
+)
 """What fastavro raises for one thing or another that is no schema; of JSON without its parts it asks no questions."""
 
 SCHEMA_MISMATCH = "schema_mismatch"

@@ -16,18 +16,19 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _JSON_TYPES: Mapping[str, tuple[type, ...]] = {
     "null": (type(None),),
     "boolean": (bool,),
-    "int": (int,),
-    "long": (int,),
-    "float": (int, float),
-    "double": (int, float),
     "array": (list,),
     "map": (dict,),
     "record": (dict,),
     "error": (dict,),
 }
-"""Avro type → what JSON gives for a default of it; a text for all others."""
+"""Avro type → what JSON gives for a default of it; a number for those below, a text for all others."""
 
-_LARGEST = {"int": 2**31 - 1, "long": 2**63 - 1, "float": (2 - 2**-23) * 2.0**127, "double": sys.float_info.max}
+_LARGEST: Mapping[str, float] = {
+    "int": 2**31 - 1,
+    "long": 2**63 - 1,
+    "float": (2 - 2**-23) * 2.0**127,
+    "double": sys.float_info.max,
+}
 
 
 def defects(schema: Any) -> Iterator[tuple[str, str]]:
@@ -41,11 +42,9 @@ def _of(schema: Any, inside: str) -> Iterator[tuple[str, str]]:
             yield from _of(branch, inside)
     if not isinstance(schema, dict):
         return
-    where = inside.removesuffix(".")
     for part in schema.get("name", "_").split("."):
         if not _NAME.fullmatch(part):
-            yield where, f"{schema['name']!r} is no name in Avro"
-    yield from ((where, why) for why in _of_symbols(schema.get("symbols", ())))
+            yield inside.removesuffix("."), f"{schema['name']!r} is no name in Avro"
     fields = schema.get("fields", ())
     for name, times in Counter(field["name"] for field in fields).items():
         if times > 1:
@@ -60,19 +59,11 @@ def _of_field(field: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     if not _NAME.fullmatch(field["name"]):
         yield path, "that is no name in Avro: letters, digits and _, no digit first"
     aliases = field.get("aliases", [])
-    if not isinstance(aliases, list) or not all(isinstance(a, str) and _NAME.fullmatch(a) for a in aliases):
-        yield path, f"aliases are a list of names, not {aliases!r}"
+    if not all(isinstance(alias, str) and _NAME.fullmatch(alias) for alias in aliases):
+        yield path, f"aliases are names in Avro, not {aliases!r}"
     if "default" in field and not _fits(field["default"], field["type"]):
         yield path, f"the default {field['default']!r} is not of its (first) type"
     yield from _of(field["type"], f"{path}.")
-
-
-def _of_symbols(symbols: Any) -> Iterator[str]:
-    for symbol, times in Counter(symbols).items():
-        if not _NAME.fullmatch(symbol):
-            yield f"the symbol {symbol!r} is no name in Avro"
-        if times > 1:
-            yield f"there are {times} symbols {symbol}"
 
 
 def _fits(default: Any, schema: Any) -> bool:
@@ -84,7 +75,9 @@ def _fits(default: Any, schema: Any) -> bool:
     if isinstance(default, bool):
         return bool(kind == "boolean")
     if kind in _LARGEST:
-        return isinstance(default, _JSON_TYPES[kind]) and -_LARGEST[kind] - 1 <= default <= _LARGEST[kind]
+        limit = _LARGEST[kind]
+        is_number = isinstance(default, int) or (isinstance(default, float) and kind in ("float", "double"))
+        return is_number and bool(-limit - 1 <= default <= limit)
     if kind in ("bytes", "fixed"):
         return isinstance(default, str) and all(character <= "\u00ff" for character in default)
     is_name: bool = kind not in _JSON_TYPES and kind != "string"

@@ -28,13 +28,13 @@ from tests.unit.sdk.test_encoding import GOOD as RECORD
 from tests.unit.sdk.test_encoding import NOW_MS
 
 LOG = "api6-logs-value"
-V1 = json.loads((ROOT / "schemas" / LOG / "v1.avsc").read_text(encoding="utf-8"))
+V1: dict[str, Any] = json.loads((ROOT / "schemas" / LOG / "v1.avsc").read_text(encoding="utf-8"))
 RULES = ROOT / "conf" / "rules" / "api6-logs.yaml"
 
 Ship = Callable[[dict[str, Any]], Path]
 
 
-def changed(name: str, **change: Any) -> dict[str, Any]:
+def changed(name: str, /, **change: Any) -> dict[str, Any]:
     """Version 1 with another field in the place of this one."""
     return V1 | {"fields": [f | change if f["name"] == name else f for f in V1["fields"]]}
 
@@ -63,6 +63,7 @@ def ship(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Ship]:
     home = tmp_path / "schemas" / LOG
     home.mkdir(parents=True)
     shutil.copy(ROOT / "schemas" / LOG / "v1.avsc", home)
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
     monkeypatch.setattr(settings_module, "ROOT", tmp_path)
     avro.load.cache_clear()
 

@@ -12,13 +12,13 @@ from typing import Any
 
 from pipelines.contracts import avro
 from pipelines.contracts.evaluate import evaluator
+from pipelines.contracts.evolution import base_schema
 from pipelines.contracts.rule_file import load_rules
-from pipelines.contracts.writer import LogSchema
 from pipelines.settings import ROOT
 from sdk.capture import Capture, CaptureSettings
 
 SCHEMA = avro.load("api6-logs-value")
-JUDGE = evaluator(load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", LogSchema(SCHEMA.text).kinds))
+JUDGE = evaluator(load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", base_schema("api6-logs-value").kinds))
 
 
 class Sink:

@@ -20,7 +20,7 @@ from pipelines.settings import ROOT
 from sdk.encoding import LogEncoder
 from sdk.schemas import Registered
 
-SCHEMA = avro.load("api6-logs-value")
+SCHEMA = avro.load("api6-logs-value", 1)
 RULES = load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", LogSchema(SCHEMA.text).kinds)
 NOW_MS = int(time.time() * 1000)
 ENCODER = LogEncoder(Registered(258, SCHEMA), RULES)
