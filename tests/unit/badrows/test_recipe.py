@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.badrows.recipe import Decode, Encode, Map, Offsets, Parse, Recipe, Set, load_recipe
+from pipelines.badrows.recipe import Decode, Encode, Map, Offsets, Parse, Recipe, Set
+from pipelines.badrows.recipe_file import load_recipe
 from pipelines.errors import InvalidRecipe
 from pipelines.records import LOG_FIELDS, RowStatus, Stage
 from pipelines.settings import ROOT
@@ -63,7 +64,7 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
     assert isinstance(change, Set)
     assert change.value is None
     assert isinstance(mapped, Map)
-    assert mapped.values == {0: 500, 1: 200}
+    assert mapped.values == ((0, 500), (1, 200))
     assert isinstance(parse, Parse)
     assert (parse.kind, parse.field) == ("iso_time", "timestamp")
     assert isinstance(encode, Encode)

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.badrows.recipe import Step
-from pipelines.badrows.steps import Failed, Registered, Repair
+from pipelines.badrows.registered import Registered
+from pipelines.badrows.steps import Failed, Repair
 from pipelines.contracts import avro
 
 V1 = avro.load("api6-logs-value", 1).text

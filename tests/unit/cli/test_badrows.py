@@ -166,7 +166,7 @@ class FakeFlow:
         self._forecast, self._report = forecast, report
         self.ran: list[Any] = []
 
-    def forecast(self, recipe: Any) -> Forecast:
+    def forecast(self, recipe: Any, *, mark_unrecoverable: bool) -> Forecast:
         return self._forecast
 
     def run(self, recipe: Any, who: str, pace: Pace, *, mark_unrecoverable: bool, on_progress: Any) -> Report:
