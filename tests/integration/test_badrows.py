@@ -306,8 +306,8 @@ def test_documents_that_were_lost_come_back_the_documented_way(world: World, tmp
     report = replay(world, again)
     assert (report.outcomes, report.broken_promises) == ({"restored": 5}, 0)
     assert (world.documents(), world.valid()) == (documents, valid)
-    assert states(world.invalid()) == states(world.es_invalid())
     assert Counter(states(world.invalid()).values()) == {("replayed", 2): 5, ("open", 1): 1}
+    assert Counter(states(world.es_invalid()).values()) == {("replayed", 2): 5, ("open", 0): 1}
     assert [t["outcome"] for t in tries(world)].count("restored") == len(tries(world)) - len(trail) == 5
     add_up(world)
 
@@ -362,7 +362,7 @@ def test_a_document_that_is_refused_the_second_time_lowers_no_state(world: World
     report = replay(world, recipe(tmp_path, AGAIN), mark_unrecoverable=True)
     assert (report.outcomes, report.broken_promises) == ({"rejected": 1}, 1)
     assert states(world.invalid()) == {(1, 0): ("replayed", 2)}
-    assert states(world.es_invalid()) == {(1, 0): ("open", 1)}
+    assert states(world.es_invalid()) == {(1, 0): ("open", 2)}
     assert world.es_invalid()[1, 0]["es_status"] == 400
     add_up(world)
     client.indices.delete(index=index)
@@ -386,7 +386,10 @@ def test_rows_of_a_refused_version_are_repaired_and_spoil_no_other_recipe(world:
     as_text = {**v1, "fields": [f | {"type": "string"} if f["name"] == "status_code" else f for f in v1["fields"]]}
     with registered(world, as_text) as refused:
         sent = [record(http_method="get"), record(), record()]
-        broken = [encoded(as_text, refused, r | {"status_code": code}) for r, code in zip(sent[1:], ("200", "many"))]
+        broken = [
+            encoded(as_text, refused, r | {"status_code": code})
+            for r, code in zip(sent[1:], ("200", "many"), strict=True)
+        ]
         world.send([world.encode(sent[0]), *broken], partition=6)
         drain(world)
         assert world.codes() == {

@@ -64,6 +64,13 @@ def test_another_recipe_or_another_end_of_the_failures_is_another_command() -> N
     renamed = Recipe.model_validate({"name": "s", "where": {"codes": ["c"]}, "steps": STEPS})
     assert not PLAN.is_same_command(Plan("id", "logs", renamed, "ana", True, RULES, 3))
     assert not PLAN.is_same_command(Plan("id", "logs", RECIPE, "ana", False, RULES, 3))
+    assert not PLAN.is_same_command(Plan("id", "others", RECIPE, "ana", True, RULES, 3))
+
+
+def test_only_a_chunk_of_another_command_must_end_first() -> None:
+    another = Plan("id", "logs", RECIPE, "ana", False, RULES, 3)
+    assert [p.must_end_first(another) for p in (PLAN, PLAN.begun(77), PLAN.begun(77).done())] == [False, True, False]
+    assert not PLAN.begun(77).must_end_first(PLAN)
 
 
 def test_a_promise_is_broken_by_what_was_valid_and_did_not_get_in() -> None:
@@ -73,3 +80,9 @@ def test_a_promise_is_broken_by_what_was_valid_and_did_not_get_in() -> None:
     report.add({"replayed": 3, "rejected": 1}, promised=4)
     assert (report.rows, report.chunks, report.broken_promises) == (14, 2, 1)
     assert report.outcomes == {"replayed": 11, "duplicate": 2, "rejected": 1}
+
+
+def test_a_row_that_was_valid_before_breaks_no_promise() -> None:
+    report = Report("id")
+    report.add({"replayed": 1, "restored": 2, "rejected": 1}, promised=4)
+    assert (report.got_in, report.broken_promises) == (3, 1)
