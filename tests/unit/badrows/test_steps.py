@@ -239,7 +239,7 @@ def test_a_version_that_resolves_to_no_other_is_repaired() -> None:
             {},
             {"client_ip": {"name": "ip", "aliases": ["client_ip"]}},
             {"set": {"field": "ip", "value": "::2"}},
-            {"ip": "::2"},
+            {"ip": "::2", "http_method": "get"},
             id="steps use the names that are written",
         ),
         pytest.param(
