@@ -312,6 +312,23 @@ def test_documents_that_were_lost_come_back_the_documented_way(world: World, tmp
     add_up(world)
 
 
+def test_a_duplicate_that_was_indexed_in_the_absence_of_a_replayed_row_gives_way(world: World, tmp_path: Path) -> None:
+    first = record(http_method="get")
+    world.send([world.encode(first)], partition=7)
+    drain(world)
+    replay(world, recipe(tmp_path))
+    world.send([world.encode(first | {"http_method": "GET", "status_code": 500})], partition=7)
+    drain(world)
+    [index] = {d["_index"] for d in world.documents().values()}
+    Elasticsearch(world.settings.elasticsearch.url).indices.delete(index=index)
+    for _ in range(2):
+        world.run("index", recover="earliest")
+        assert replay(world, recipe(tmp_path, AGAIN)).outcomes == {"restored": 1}
+    agree(world)
+    assert {at: row["status"] for at, row in world.es_invalid().items()} == {(7, 0): "replayed", (7, 1): "open"}
+    add_up(world)
+
+
 def test_a_recovered_index_agrees_again_by_the_same_recipe(world: World, tmp_path: Path) -> None:
     world.send([world.encode(record(http_method="get")) for _ in range(3)], partition=7)
     drain(world)
