@@ -33,8 +33,9 @@ from pipelines.adapters.stream import KafkaBroker, KafkaStream
 from pipelines.adapters.submission import Submission, arguments
 from pipelines.adapters.tables import Tables
 from pipelines.badrows.dissect import dissect
-from pipelines.badrows.recipe import Recipe, load_recipe
-from pipelines.badrows.steps import Registered
+from pipelines.badrows.recipe import Recipe
+from pipelines.badrows.recipe_file import load_recipe
+from pipelines.badrows.registered import Registered
 from pipelines.contracts.evolution import base_schema, shipped
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import KnownSet, RuleSet
@@ -157,11 +158,6 @@ def replay(
 ) -> ReplayKit:
     """Wire the replay of bad rows by the recipe in this file. Raises InvalidRecipe before Spark starts."""
     subject = settings.registry.subject
-    # a recipe works on records as their versions name the fields, not on columns
-    wanted = load_recipe(recipe, {field.name for version in shipped(subject).values() for field in version.fields})
-    spark = spark or spark_session(settings, f"sdp-{JOB}")
-    parts = _Wiring(JOB, settings, spark, None)
-    parts.tables.create_missing()
     registry = Registry(settings.registry)
 
     def registered() -> Registered:
@@ -170,6 +166,12 @@ def replay(
             raise RegistryUnavailable.without(subject, settings.registry.url)
         return Registered({v: i for v, (i, _) in found.items()}, dict(found.values()))
 
+    # a recipe works on records as their versions name the fields, not on columns
+    names = {field.name for version in shipped(subject).values() for field in version.fields}
+    wanted = load_recipe(recipe, names, lambda: registered().names)
+    spark = spark or spark_session(settings, f"sdp-{JOB}")
+    parts = _Wiring(JOB, settings, spark, None)
+    parts.tables.create_missing()
     flow = Replay(
         topic=settings.kafka.topic,
         schemas=parts.schemas,

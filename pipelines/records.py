@@ -65,9 +65,13 @@ class RowStatus(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What one try of a replay made of a row: ``outcome`` of the audit trail."""
+    """What one try of a replay made of a row: ``outcome`` of the audit trail.
+
+    ``restored``: it was valid before, and its document was written anew.
+    """
 
     REPLAYED = "replayed"
+    RESTORED = "restored"
     STILL_INVALID = "still_invalid"
     DUPLICATE = "duplicate"
     FAILED_STEP = "failed_step"

@@ -5,16 +5,14 @@ Personal fields are masked in both views, and so are bytes that belong to no fie
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import fastavro
-
-from pipelines.contracts import avro, avro_walk, wire
+from pipelines.badrows.registered import first_values, layout
+from pipelines.contracts import avro_walk, wire
 from pipelines.contracts.evaluate import MASK
+from pipelines.errors import UsageError
 from pipelines.records import Violation
 
 REST = "(no field)"
@@ -58,13 +56,16 @@ def dissect(raw: bytes | None, writers: Mapping[int, str], personal: frozenset[s
     if framed.schema_id not in writers:
         rest = _rest(raw, wire.HEADER_LENGTH, personal)
         return Dissected((*pieces, *rest), f"schema id {framed.schema_id} is not of this topic's subject")
-    schema = avro.parse_once(writers[framed.schema_id])
+    try:
+        schema = layout(writers[framed.schema_id])
+    except UsageError as error:
+        rest = _rest(raw, wire.HEADER_LENGTH, personal)
+        return Dissected((*pieces, *rest), f"schema id {framed.schema_id} can't be read: {error}")
     walked = avro_walk.walk(schema.parsed, framed.body)
     broken_in = walked.problem.field if walked.problem else None
-    types = {field["name"]: field["type"] for field in schema.parsed["fields"]}
+    values = first_values(schema, len(walked.spans) - (broken_in is not None), framed.body)
     for span in walked.spans:
-        body = framed.body[span.start : span.end]
-        value = BROKEN if span.field == broken_in else str(_value(types[span.field], body))
+        value = BROKEN if span.field == broken_in else str(values[span.field])
         start, end = span.start + wire.HEADER_LENGTH, span.end + wire.HEADER_LENGTH
         pieces.append(_piece(raw, span.field, start, end, value, masked=span.field in personal))
     pieces += _rest(raw, walked.end + wire.HEADER_LENGTH, personal)
@@ -94,7 +95,3 @@ def _rest(raw: bytes, start: int, personal: frozenset[str]) -> list[Piece]:
 def _piece(raw: bytes, name: str, start: int, end: int, value: str, *, masked: bool = False) -> Piece:
     shown = " ".join(["**"] * (end - start)) if masked else raw[start:end].hex(" ")
     return Piece(name, start, end, shown, MASK if masked and name != REST else value)
-
-
-def _value(kind: Any, body: bytes) -> Any:
-    return fastavro.schemaless_reader(io.BytesIO(body), kind, None)

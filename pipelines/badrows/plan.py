@@ -20,6 +20,7 @@ class Plan:
     """
 
     replay_id: str
+    topic: str
     recipe: Recipe
     who: str
     mark_unrecoverable: bool
@@ -45,12 +46,17 @@ class Plan:
     def is_same_command(self, other: Plan) -> bool:
         """Whether both come from the same call: who goes on with a replay need not be who began it."""
         same_recipe = self.recipe.fingerprint == other.recipe.fingerprint
-        return same_recipe and self.mark_unrecoverable == other.mark_unrecoverable
+        return same_recipe and (self.topic, self.mark_unrecoverable) == (other.topic, other.mark_unrecoverable)
+
+    def must_end_first(self, other: Plan) -> bool:
+        """Whether a chunk of this one is to be finished before another command may begin."""
+        return self.upto is not None and not self.is_same_command(other)
 
     def as_json(self) -> dict[str, Any]:
         """What ``from_json`` makes the same plan of."""
         return {
             "replay_id": self.replay_id,
+            "topic": self.topic,
             "recipe": self.recipe.as_json(),
             "who": self.who,
             "mark_unrecoverable": self.mark_unrecoverable,

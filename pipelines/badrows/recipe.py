@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -16,7 +14,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     StrictBool,
     StrictFloat,
     StrictInt,
@@ -24,10 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from pipelines.contracts import yaml_file
 from pipelines.contracts.wire import HEADER_LENGTH
-from pipelines.contracts.yaml_file import YamlFile
-from pipelines.errors import InvalidRecipe
 from pipelines.records import RowStatus, Stage
 
 Scalar = StrictStr | StrictBool | StrictInt | StrictFloat | None
@@ -51,6 +45,12 @@ class Offsets(_Part):
     start: int = Field(0, alias="from", ge=0)
     until: int | None = Field(None, ge=0)
 
+    @model_validator(mode="after")
+    def _has_room(self) -> Offsets:
+        if self.until is not None and self.until <= self.start:
+            raise ValueError(f"until: {self.until} is not behind from: {self.start}, so no offset is meant")
+        return self
+
 
 class Where(_Part):
     """Conditions on rows of ``api6_logs_invalid``; all that are given must hold.
@@ -67,6 +67,12 @@ class Where(_Part):
     endpoint: str | None = Field(None, min_length=1)
     schema_ids: tuple[int, ...] = ()
     status: tuple[RowStatus, ...] = Field((RowStatus.OPEN,), min_length=1)
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Where:
+        if self.since is not None and self.until is not None and self.until <= self.since:
+            raise ValueError(f"until: {self.until} is not after since: {self.since}, so no time is meant")
+        return self
 
     @model_validator(mode="after")
     def _is_narrow(self) -> Where:
@@ -125,19 +131,28 @@ class Cast(_Part):
 
 
 def _pairs(value: Any) -> Any:
-    return dict(value) if isinstance(value, list) and all(isinstance(v, list) and len(v) == 2 for v in value) else value
+    return list(value.items()) if isinstance(value, dict) else value
+
+
+def _once_each(pairs: tuple[tuple[Scalar, Scalar], ...]) -> tuple[tuple[Scalar, Scalar], ...]:
+    seen = set()
+    for old, _ in pairs:
+        if (type(old), old) in seen:
+            raise ValueError(f"{old!r} is there twice")
+        seen.add((type(old), old))
+    return pairs
 
 
 Mapped = Annotated[
-    dict[Scalar, Scalar],
+    tuple[tuple[Scalar, Scalar], ...],  # no dict: it takes 1, 1.0 and true for one key
     BeforeValidator(_pairs),
-    PlainSerializer(lambda values: [[old, new] for old, new in values.items()]),  # JSON has no keys but texts
+    AfterValidator(_once_each),
     Field(min_length=1),
 ]
 
 
 class Map(_Part):
-    """Replace values of a field; a value that is not listed stays."""
+    """Replace values of a field; a value that is not listed stays. A value equals only one of its own type."""
 
     field: str
     values: Mapped
@@ -150,7 +165,7 @@ class Drop(_Part):
 
 
 class Encode(_Part):
-    """Write with this registry version, the latest unless given."""
+    """Write with this registry version, the newest that the jobs read unless given."""
 
     version: int | None = Field(None, alias="schema", ge=1)
 
@@ -207,37 +222,10 @@ class Recipe(_Part):
 
     @property
     def target(self) -> int | None:
-        """The registry version that repaired values are written with; None means the latest."""
+        """The registry version that repaired values are written with; None means the newest that the jobs read."""
         last = self.steps[-1].action if self.steps else None
         return last.version if isinstance(last, Encode) else None
 
     def as_json(self) -> dict[str, Any]:
         """What ``Recipe.model_validate`` makes the same recipe of."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-
-
-def load_recipe(path: Path, fields: Iterable[str]) -> Recipe:
-    """Read a recipe for records of these fields. Raises InvalidRecipe with file, line and reason."""
-    file = yaml_file.read(path, InvalidRecipe)
-    recipe = file.parse(Recipe)
-    _check_order(recipe, file)
-    _check_fields(recipe, set(fields), file)
-    return recipe
-
-
-def _check_order(recipe: Recipe, file: YamlFile) -> None:
-    for n, step in enumerate(recipe.steps):
-        where = ("steps", n, step.kind)
-        if step.reads and n > 0:
-            raise file.refused(where, f"{step.kind} reads the value, so it can only be the first step")
-        if step.kind == "encode" and n < len(recipe.steps) - 1:
-            raise file.refused(where, "encode writes the value, so it can only be the last step")
-
-
-def _check_fields(recipe: Recipe, fields: set[str], file: YamlFile) -> None:
-    """Only ``drop`` may name a field that the schema does not have: one that a JSON value brought along."""
-    for n, step in enumerate(recipe.steps):
-        field = getattr(step.action, "field", None)
-        if field is not None and field not in fields and step.kind != "drop":
-            reason = f"unknown field {field!r}; there are {', '.join(sorted(fields))}"
-            raise file.refused(("steps", n, step.kind, "field"), reason)

@@ -1,26 +1,29 @@
 """Repair one value by the steps of a recipe: bytes in, framed bytes or a typed failure out. Plain Python.
 
 A recipe with steps reads the value first (as its header says, unless the first step says otherwise) and writes it last
-(with the latest registered schema, unless the last step says otherwise). Without steps the bytes stay as they are.
+(with the newest version that the jobs read, unless the last step says otherwise). It is read by its writer's own
+schema, so that a version which resolves to no other can be repaired too; its fields then get the names that they will
+be written under. Without steps the bytes stay as they are.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 from pipelines.badrows.recipe import Action, Cast, Decode, Drop, Encode, Map, Parse, Set, Step
+from pipelines.badrows.registered import Registered, layout
 from pipelines.contracts import avro, avro_walk, wire
 from pipelines.contracts.avro import Schema
 from pipelines.contracts.evaluate import MASK
-from pipelines.contracts.writer import LogSchema
-from pipelines.errors import ContractViolation
+from pipelines.contracts.writer import Field, LogSchema
+from pipelines.errors import ContractViolation, UsageError
 from pipelines.records import Violation
 
 Record = dict[str, Any]
@@ -58,19 +61,6 @@ class _Stuck(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code, self.message = code, message
-
-
-@dataclass(frozen=True)
-class Registered:
-    """A subject's schemas. ``ids``: registry version → id. ``texts``: id → schema."""
-
-    ids: Mapping[int, int]
-    texts: Mapping[int, str]
-
-    @property
-    def latest(self) -> int:
-        """The newest version."""
-        return max(self.ids)
 
 
 @dataclass(frozen=True)
@@ -147,14 +137,33 @@ class Repair:
     def _schema(self, schema_id: int) -> Schema:
         if schema_id not in self.registered.texts:
             raise _Stuck(wire.WireProblem.UNKNOWN_SCHEMA_ID, f"schema id {schema_id} is not of this topic's subject")
-        return avro.parse_once(self.registered.texts[schema_id])
+        try:
+            return layout(self.registered.texts[schema_id])
+        except UsageError as error:
+            problem = avro_walk.DecodeProblem.INCOMPATIBLE_SCHEMA
+            raise _Stuck(problem, f"schema id {schema_id} can't be read: {error}") from None
 
     def _decoded(self, writer: Schema, body: bytes) -> Record:
-        """The record in the fields of the schema that it will be written with."""
-        found = avro.decode(writer, body, self._target_schema)
+        """What the writer wrote, under the names of the target; a field that the target lacks is left away."""
+        found = avro.decode(writer, body)
         if isinstance(found, Violation):
             raise _Stuck(found.code, found.message)
-        return found
+        fields, sources = _fields(self._target_schema.text), self._sources(writer)
+        return {f.name: _promoted(found[sources[f.name]], f) for f in fields if f.name in sources}
+
+    def _sources(self, writer: Schema) -> Mapping[str, str]:
+        """Field of the target → the writer's field that it is filled from."""
+        if writer.text not in self._known_sources:
+            written = {field["name"] for field in writer.parsed["fields"]}
+            named = {field.name for field in _fields(self._target_schema.text)}
+            renamed = {name: self.registered.relatives([name]) & (written - named) for name in named - written}
+            same = {name: name for name in named & written}
+            self._known_sources[writer.text] = same | {n: next(iter(r)) for n, r in renamed.items() if len(r) == 1}
+        return self._known_sources[writer.text]
+
+    @cached_property
+    def _known_sources(self) -> dict[str, Mapping[str, str]]:
+        return {}
 
     def _written(self, record: Record) -> Record:
         """Frame the record; a field that is missing and may be null is null."""
@@ -164,24 +173,42 @@ class Repair:
             body = avro.encode(schema, optional | record)
         except ContractViolation as error:
             raise _Stuck(StepProblem.DOES_NOT_FIT_SCHEMA, "; ".join(v.message for v in error.violations)) from None
+        except OverflowError as error:  # a number that no float holds
+            raise _Stuck(StepProblem.DOES_NOT_FIT_SCHEMA, str(error)) from None
         return {WRITE: wire.frame(self.registered.ids[self.target], body)}
 
     @property
     def _target_schema(self) -> Schema:
-        return avro.parse_once(self.registered.texts[self.registered.ids[self.target]])
+        return layout(self.registered.texts[self.registered.ids[self.target]])
 
     def _shown(self, message: str, record: Record) -> str:
-        """A message never shows a personal value."""
-        for name in self.personal:
+        """A message never shows a personal value, by whatever name its field goes."""
+        for name in self._masked:
             value = record.get(name)
             for text in {str(value), repr(value).strip("\"'")} - {""} if value is not None else ():
                 message = message.replace(text, MASK)
         return message[:SHOWN_CHARS]
 
+    @cached_property
+    def _masked(self) -> frozenset[str]:
+        return self.registered.relatives(self.personal)
+
 
 @cache
 def _fields(text: str) -> tuple[Any, ...]:
     return LogSchema(text).fields
+
+
+def _promoted(value: Any, field: Field) -> Any:
+    """Text as bytes, or bytes as text, where the target has the other one; numbers widen by themselves."""
+    if isinstance(value, str) and field.type == "bytes":
+        return value.encode()
+    if isinstance(value, bytes) and field.type == "string":
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return value  # a step may do something about it
+    return value
 
 
 def _from_json(raw: bytes | None) -> Record:
@@ -225,9 +252,9 @@ def _to_bool(value: Any) -> bool:
     return _BOOLEANS[_to_text(value).strip().lower()]
 
 
-def _mapped(value: Any, values: Mapping[Any, Any]) -> Any:
+def _mapped(value: Any, values: Sequence[tuple[Any, Any]]) -> Any:
     """``1``, ``1.0`` and ``true`` are three values here."""
-    return next((new for old, new in values.items() if type(old) is type(value) and old == value), value)
+    return next((new for old, new in values if type(old) is type(value) and old == value), value)
 
 
 def _parsed(value: Any, kind: str) -> Any:

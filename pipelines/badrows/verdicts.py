@@ -11,15 +11,21 @@ from pipelines.badrows.plan import Plan
 from pipelines.records import CONFLICT, COORDINATES, DUPLICATE, Outcome, RowStatus, Severity, Stage
 
 PLACE = ("kafka_partition", "kafka_offset")
+IN = (Outcome.REPLAYED.value, Outcome.RESTORED.value)
+"""The row is in the valid table and in Elasticsearch."""
+
+UNCHANGED = "is valid already: its document is written anew from the table, and no step changes it"
+
 ES_COLUMNS = ("es_index", "es_status", "es_error_type", "es_reason")
 
 
 def verdicts(rows: DataFrame, valid: DataFrame, invalid: DataFrame, rejects: DataFrame | None) -> DataFrame:
-    """One row per repaired row: coordinates, date, raw, value, attempt, outcome, codes, message, and why
-    Elasticsearch refused it (es_index, es_status, es_error_type, es_reason).
+    """One row per repaired row: coordinates, date, raw, value, status, attempt, is_held, outcome, codes, message, and
+    why Elasticsearch refused it (es_index, es_status, es_error_type, es_reason).
 
-    ``rows``: those of ``rows.repaired``. ``valid``, ``invalid``: the halves they were routed into. ``rejects``:
-    documents that Elasticsearch refused; None means none, or that nothing was sent.
+    ``rows``: those of ``rows.repaired``, and those that the valid table holds already (``is_held``). ``valid``,
+    ``invalid``: the halves they were routed into, held ones among the valid. ``rejects``: documents that Elasticsearch
+    refused; None means none, or that nothing was sent.
     """
     halves = _found_valid(valid).unionByName(_found_invalid(invalid))
     judged = rows.join(halves, list(COORDINATES), "left")
@@ -29,34 +35,54 @@ def verdicts(rows: DataFrame, valid: DataFrame, invalid: DataFrame, rejects: Dat
         F.concat(F.lit("elasticsearch_"), "es_error_type")
     )
     has_failed = F.col("failed").isNotNull()
+    is_restored = (F.col("outcome") == Outcome.REPLAYED.value) & (F.col("status") == RowStatus.REPLAYED.value)
+    is_restored &= F.col("is_held")
     return judged.select(
         *COORDINATES,
         "date",
         "raw",
         "value",
+        "status",
         "attempt",
-        _first((has_failed, Outcome.FAILED_STEP), (is_refused, Outcome.REJECTED), otherwise="outcome"),
+        "is_held",
+        _first(
+            (has_failed, Outcome.FAILED_STEP),
+            (is_refused, Outcome.REJECTED),
+            (is_restored, Outcome.RESTORED),
+            otherwise="outcome",
+        ),
         F.when(has_failed, F.array("failed.code"))
         .when(is_refused, F.array(of_cluster))
         .otherwise(F.col("codes"))
         .alias("codes"),
-        F.when(has_failed, _step()).when(is_refused, F.col("es_reason")).otherwise(F.col("message")).alias("message"),
+        F.when(has_failed, _step())
+        .when(is_refused, F.col("es_reason"))
+        .when(is_restored, F.lit(UNCHANGED))
+        .otherwise(F.col("message"))
+        .alias("message"),
         *ES_COLUMNS,
     )
 
 
 def settled(found: DataFrame, plan: Plan) -> DataFrame:
-    """Verdicts with the state that each row has from now on (``status``, ``attempt``)."""
-    status = F.when(F.col("outcome") == Outcome.REPLAYED.value, RowStatus.REPLAYED.value).otherwise(
-        (RowStatus.UNRECOVERABLE if plan.mark_unrecoverable else RowStatus.OPEN).value
-    )
-    rows = found.withColumn("status", status).withColumn("attempt", F.col("attempt") + 1)
-    if not plan.mark_unrecoverable:
-        return rows
-    is_given_up = F.col("outcome") != Outcome.REPLAYED.value
+    """Verdicts with the state that each row has from now on (``status``, ``attempt``); no state is ever lowered.
+
+    ``stays``: the row is valid, or was called so, and this try did not bring its document back: what
+    ``api6_es_invalid`` says of it is left alone.
+    """
+    is_in = F.col("outcome").isin(*IN)
+    was_in = F.col("is_held") | (F.col("status") == RowStatus.REPLAYED.value)
+    is_given_up = F.lit(plan.mark_unrecoverable) & ~is_in & ~was_in
     message = F.concat_ws(": ", "outcome", "message")
-    return rows.withColumn("message", F.when(is_given_up, message)).withColumn(
-        "outcome", F.when(is_given_up, Outcome.UNRECOVERABLE.value).otherwise(F.col("outcome"))
+    status = F.when(is_in | was_in, RowStatus.REPLAYED.value).when(is_given_up, RowStatus.UNRECOVERABLE.value)
+    return found.withColumns(
+        {
+            "stays": was_in & ~is_in,
+            "status": status.otherwise(F.col("status")),
+            "attempt": F.col("attempt") + 1,
+            "message": F.when(is_given_up, message).otherwise(F.col("message")),
+            "outcome": F.when(is_given_up, Outcome.UNRECOVERABLE.value).otherwise(F.col("outcome")),
+        }
     )
 
 

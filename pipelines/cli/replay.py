@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -29,11 +30,19 @@ CUT_OFF = (
 STOPPED = "stopped as asked, after the running chunk: run the same command again to go on"
 
 
+def _finite(rate: float) -> float:
+    if not math.isfinite(rate):
+        raise typer.BadParameter("0 is as fast as possible")
+    return rate
+
+
 def replay(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.yaml", help="Which rows, and how to repair them.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen; write nothing.")] = False,
     canary: Annotated[int, typer.Option(min=0, help="Rows of the first chunk; 0 for no canary.")] = 100,
-    rate: Annotated[float, typer.Option(min=0, help="Rows a second at most; 0 is as fast as possible.")] = 0,
+    rate: Annotated[
+        float, typer.Option(min=0, callback=_finite, help="Rows a second at most; 0 is as fast as possible.")
+    ] = 0,
     chunk: Annotated[int, typer.Option(min=1, help="Rows of a chunk at most.")] = 10_000,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask after the dry run.")] = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on though the canary failed.")] = False,
@@ -63,7 +72,7 @@ def replay(
     with on_interrupt(CUT_OFF):
         kit = bootstrap.replay(load(env, overrides), recipe)
         with err.status("dry run …"):
-            forecast = kit.flow.forecast(kit.recipe)
+            forecast = kit.flow.forecast(kit.recipe, mark_unrecoverable=mark_unrecoverable)
         if not as_json:
             _print_forecast(kit, forecast)
         report = None
@@ -90,7 +99,7 @@ def _run(kit: ReplayKit, forecast: Forecast, who: str, pace: Any, mark_unrecover
     from pipelines import bootstrap
 
     def show(on_progress: OnProgress, report: Report) -> None:
-        on_progress(_Progress(report.rows, report.rows - report.outcomes[Outcome.REPLAYED]))
+        on_progress(_Progress(report.rows, report.rows - report.got_in))
 
     def told(_: str) -> None:
         tell("stopping after the running chunk")
@@ -109,7 +118,9 @@ def _run(kit: ReplayKit, forecast: Forecast, who: str, pace: Any, mark_unrecover
 def _is_wanted(forecast: Forecast, yes: bool) -> bool:
     if forecast.matching == 0 and forecast.unfinished is None:
         return False
-    if yes or typer.confirm(f"Replay these {forecast.matching:,} rows?", err=True):
+    rows = f"Replay these {forecast.matching:,} rows"
+    question = rows if forecast.matching else f"Finish the replay of {forecast.unfinished} that was cut off"
+    if yes or typer.confirm(f"{question}?", err=True):
         return True
     tell("nothing was replayed")
     return False

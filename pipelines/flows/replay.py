@@ -1,5 +1,8 @@
 """Bad rows → the steps of a recipe → the same judgement as everything else → tables and Elasticsearch: one replay.
 
+A row that the valid table holds already is neither repaired nor judged: its document is made of what the table holds,
+so that a second replay can bring it back, but never change it.
+
 A chunk is written in an order in which a kill anywhere does no harm: documents, valid rows, audit trail, state in
 ``api6_es_invalid``, state in ``api6_logs_invalid``. The journal knows the chunk before its first write and forgets it
 after the last one; what is begun is finished by the next replay, whatever that one is about. Every write carries the
@@ -12,7 +15,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -21,9 +24,10 @@ from pyspark.sql import functions as F
 
 from pipelines.badrows.plan import BEGINNING, Plan
 from pipelines.badrows.recipe import Decode, Encode, Recipe
+from pipelines.badrows.registered import Registered
 from pipelines.badrows.rows import as_from_kafka, repaired
-from pipelines.badrows.steps import Registered, Repair
-from pipelines.badrows.verdicts import ES_COLUMNS, PLACE, audited, settled, verdicts
+from pipelines.badrows.steps import Repair
+from pipelines.badrows.verdicts import ES_COLUMNS, IN, PLACE, audited, settled, verdicts
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
 from pipelines.errors import NotConserved, UsageError
@@ -66,7 +70,7 @@ class Forecast:
     """What a replay would do now. ``waiting``: rows that fit but are not confirmed by both jobs yet.
 
     ``outcomes``: outcome → rows. ``reasons``: code of a violation or failed step → rows that carry it.
-    ``unfinished``: name of the recipe whose replay was cut off. ``goes_on``: it is this one.
+    ``unfinished``: name of the recipe whose replay was cut off and will be finished. ``goes_on``: it is this one.
     """
 
     matching: int
@@ -117,20 +121,34 @@ class Report:
         """One more chunk is done."""
         self.outcomes.update(outcomes)
         self.chunks += 1
-        self.broken_promises += promised - outcomes.get(Outcome.REPLAYED, 0)
+        self.broken_promises += promised - sum(outcomes.get(name, 0) for name in IN)
 
     @property
     def rows(self) -> int:
         return sum(self.outcomes.values())
 
+    @property
+    def got_in(self) -> int:
+        return sum(self.outcomes[name] for name in IN)
+
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """One chunk, or all rows of a dry run, with a verdict each as far as Elasticsearch has not spoken."""
+    """One chunk, or all rows of a dry run, with a verdict each as far as Elasticsearch has not spoken.
+
+    ``held``: what the valid table holds of the rows already. ``routed``: the others.
+    """
 
     rows: DataFrame
+    held: DataFrame
     routed: Routed
     schemas: SchemaSet
+
+    @property
+    def fresh(self) -> DataFrame:
+        """Rows that are valid only now, with the number of the batch that read them from Kafka: a replay is none."""
+        first = self.rows.select(*COORDINATES, "batch_id")
+        return self.routed.valid.drop("batch_id").join(first, list(COORDINATES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,23 +175,25 @@ class Replay:
     stop: threading.Event = field(default_factory=threading.Event)
     judge: Judge = field(default_factory=Judge)
 
-    def forecast(self, recipe: Recipe) -> Forecast:
-        """Judge every row that the recipe means, and write nothing."""
-        cut_off = self.journal.read()
-        goes_on = cut_off is not None and cut_off.recipe.fingerprint == recipe.fingerprint
-        plan = self._new_plan(recipe, who="", mark_unrecoverable=False)
-        judged = self._judged(self._open(plan, cut_off.after if cut_off and goes_on else BEGINNING), plan)
-        found = settle(verdicts(judged.rows, judged.routed.valid, judged.routed.invalid, None))
+    def forecast(self, recipe: Recipe, *, mark_unrecoverable: bool = False) -> Forecast:
+        """Judge every row that the recipe means, and write nothing. Raises UsageError."""
+        plan = self._new_plan(recipe, who="", mark_unrecoverable=mark_unrecoverable)
+        before = self._cut_off()
+        goes_on = before is not None and before.is_same_command(plan)
+        judged = self._judged(self._open(plan, before.after if before and goes_on else BEGINNING), plan)
+        valid = judged.held.unionByName(judged.routed.valid, allowMissingColumns=True)
+        found = settle(verdicts(judged.rows, valid, judged.routed.invalid, None))
         outcomes = _outcomes(found)
         reasons = found.select(F.explode("codes").alias("code")).groupBy("code").count()
         named = reasons.orderBy(F.desc("count"), "code").limit(SHOWN_REASONS).collect()
+        is_finished_first = before is not None and before.must_end_first(plan)
         return Forecast(
             matching=sum(outcomes.values()),
             waiting=self._waiting(plan),
             outcomes=outcomes,
             reasons={r["code"]: r["count"] for r in named},
             samples=_samples(found),
-            unfinished=cut_off.recipe.name if cut_off else None,
+            unfinished=before.recipe.name if before and (goes_on or is_finished_first) else None,
             goes_on=goes_on,
         )
 
@@ -186,7 +206,10 @@ class Replay:
         mark_unrecoverable: bool = False,
         on_progress: Callable[[Report], None] = lambda _: None,
     ) -> Report:
-        """Replay chunk by chunk until no row is left or ``stop`` is set. Raises AlreadyRunning, Unavailable."""
+        """Replay chunk by chunk until no row is left or ``stop`` is set.
+
+        Raises AlreadyRunning, Unavailable, UsageError.
+        """
         with self.lease.held(self.stop.set):
             fresh = self._new_plan(recipe, who, mark_unrecoverable=mark_unrecoverable)
             plan = self._where_it_stands(fresh)
@@ -195,13 +218,25 @@ class Replay:
 
     def _where_it_stands(self, fresh: Plan) -> Plan:
         """The same command if it was cut off, else a new replay; then the cut off chunk of another one ends first."""
-        before = self.journal.read()
+        before = self._cut_off()
         if before is not None and before.is_same_command(fresh):
             return before if before.upto is not None else before.under(fresh)
-        if before is not None and before.upto is not None:
+        if before is not None and before.must_end_first(fresh):
             self._chunk(before)
             self.journal.remove()
         return fresh
+
+    def _cut_off(self) -> Plan | None:
+        """The replay that was not finished. Raises UsageError if it left half a chunk of another topic's rows."""
+        before = self.journal.read()
+        if before is None or before.topic == self.topic:
+            return before
+        if before.upto is None:
+            return None  # it stopped between two chunks: nothing is half done
+        raise UsageError(
+            f"a replay of {before.recipe.name} on topic {before.topic} was cut off within a chunk: finish it first, "
+            f"by a replay of any recipe with --set kafka.topic={before.topic}"
+        )
 
     def _chunks(
         self, plan: Plan, fresh: Plan, pace: Pace, report: Report, on_progress: Callable[[Report], None]
@@ -239,7 +274,8 @@ class Replay:
         self.keep_rules(plan.rules, batch)
         rows = self._open(plan, plan.after).where(record_key() <= plan.upto)
         judged = self._judged(rows, plan)
-        valid = settle(_as_first_read(judged))
+        fresh = settle(judged.fresh)
+        valid = settle(judged.held.unionByName(fresh, allowMissingColumns=True))
         promised = valid.count()
         self.on_step("judged", batch)
         rejects = self._send(valid, judged.schemas, batch) if promised else None
@@ -247,7 +283,7 @@ class Replay:
         found = settle(verdicts(judged.rows, valid, judged.routed.invalid, rejects))
         outcomes = _outcomes(found)
         if outcomes:  # none if a kill came after the last write
-            self._store(valid, found, plan, at, batch)
+            self._store(fresh, found, plan, at, batch)
         self.store.forget(batch)
         return _Written(outcomes, promised)
 
@@ -258,10 +294,10 @@ class Replay:
         rejects = self.store.rejects(batch)
         return None if rejects is None else settle(rejects)
 
-    def _store(self, valid: DataFrame, found: DataFrame, plan: Plan, at: datetime, batch: Batch) -> None:
+    def _store(self, fresh: DataFrame, found: DataFrame, plan: Plan, at: datetime, batch: Batch) -> None:
         """Valid rows, audit trail, states."""
         replayed = found.where(F.col("outcome") == Outcome.REPLAYED.value).select(*COORDINATES)
-        self._insert(settle(valid.join(replayed, list(COORDINATES), "left_semi")), batch)
+        self._insert(settle(fresh.join(replayed, list(COORDINATES), "left_semi")), batch)
         self.on_step("valid_written", batch)
         now = settle(settled(found, plan))
         self.tables.append(AUDIT, audited(now, plan, at), batch)
@@ -281,23 +317,37 @@ class Replay:
     def _set_states(self, now: DataFrame, batch: Batch) -> None:
         """The state in ``api6_logs_invalid`` comes last: it decides whether a row is taken again."""
         state = ("status", "attempt")
-        self.tables.update(ES_INVALID, now.select(*COORDINATES, "date", *state), state, batch)
-        refused = now.where(F.col("es_error_type").isNotNull()).select(*COORDINATES, "date", *ES_COLUMNS)
-        if not refused.isEmpty():
-            once = Batch(JOB, f"{batch.query_id}-refused", batch.batch_id, ())
-            self.tables.update(ES_INVALID, refused, ES_COLUMNS, once)
+        self._update_some(ES_INVALID, now.where(~F.col("stays")), state, batch)
+        self._update_some(ES_INVALID, now.where("stays"), ("attempt",), _part(batch, "stays"))
+        self._update_some(ES_INVALID, now.where("es_error_type IS NOT NULL"), ES_COLUMNS, _part(batch, "refused"))
         self.on_step("es_states_written", batch)
-        self.tables.update(INVALID, now.select(*COORDINATES, "date", *state), state, batch)
+        self._update_some(INVALID, now, state, batch)
         self.on_step("states_written", batch)
+
+    def _update_some(self, table: str, rows: DataFrame, columns: Sequence[str], batch: Batch) -> None:
+        if not rows.isEmpty():
+            self.tables.update(table, rows.select(*COORDINATES, "date", *columns), columns, batch)
 
     def _new_plan(self, recipe: Recipe, who: str, *, mark_unrecoverable: bool) -> Plan:
         registered = self.registered()
-        version = recipe.target or registered.latest
         wanted = {a.version for s in recipe.steps if isinstance(a := s.action, Decode | Encode) and a.version}
         if unknown := sorted(wanted - set(registered.ids)):
             there = ", ".join(map(str, sorted(registered.ids)))
             raise UsageError(f"recipe {recipe.name}: no schema version {unknown[0]} in the registry; there are {there}")
-        return Plan(uuid.uuid4().hex, recipe, who, mark_unrecoverable, self.rules, version)
+        version = self._version(recipe, registered)
+        return Plan(uuid.uuid4().hex, self.topic, recipe, who, mark_unrecoverable, self.rules, version)
+
+    def _version(self, recipe: Recipe, registered: Registered) -> int:
+        """The registry version to write with: one that the jobs read, else every row would stay invalid."""
+        schemas = self.schemas.current()
+        if recipe.target is not None:
+            if why := schemas.refused.get(registered.ids[recipe.target]):
+                raise UsageError(f"recipe {recipe.name}: nothing reads schema version {recipe.target}: {why}")
+            return recipe.target
+        newest = registered.newest(schemas.writers.keys())
+        if newest is None:
+            raise UsageError(f"recipe {recipe.name}: the registry has no schema version that the jobs read")
+        return newest
 
     def _open(self, plan: Plan, after: int) -> DataFrame:
         """Rows behind the key ``after`` that the recipe means and that both jobs have confirmed."""
@@ -323,17 +373,24 @@ class Replay:
         return None if found is None else int(found)
 
     def _judged(self, rows: DataFrame, plan: Plan) -> _Judged:
-        """Repair the rows, and judge them as the jobs do."""
+        """Repair the rows that are not valid yet, and judge them as the jobs do."""
         stamp = Stamp(plan.chunk, datetime.now(UTC), plan.rules, self.schemas.current())
-        kept = rows.select(*COORDINATES, "kafka_timestamp", "key", "headers", "raw", "batch_id", "attempt", "date")
+        taken = ("kafka_timestamp", "key", "headers", "raw", "batch_id", "status", "attempt", "date")
+        wanted = settle(rows.select(*COORDINATES, *taken))
+        held = settle(self._copies(wanted))
+        marks = held.select(*COORDINATES, F.lit(True).alias("is_held"))
+        marked = wanted.join(marks, list(COORDINATES), "left")
+        marked = settle(marked.withColumn("is_held", F.coalesce("is_held", F.lit(False))))
         repair = Repair(plan.recipe.steps, self.registered(), plan.version, frozenset(plan.rules.personal))
-        repaired_rows = settle(kept.transform(repaired(repair)))
-        judged = settle(as_from_kafka(repaired_rows).transform(self.judge(stamp.schemas, stamp.rules)))
-        return _Judged(repaired_rows, route(judged, self._duplicates(judged), stamp), stamp.schemas)
+        open_rows = settle(marked.where(~F.col("is_held")).transform(repaired(repair)))
+        judged = settle(as_from_kafka(open_rows).transform(self.judge(stamp.schemas, stamp.rules)))
+        routed = route(judged, self._duplicates(judged), stamp)
+        all_rows = open_rows.unionByName(marked.where("is_held"), allowMissingColumns=True)
+        return _Judged(settle(all_rows), held, routed, stamp.schemas)
 
     def _duplicates(self, judged: DataFrame) -> DataFrame | None:
         """As ``ingest`` finds them, but in whole days: an index holds one, and a row that is replayed must not replace
-        the document of a later one. A row that is in the valid table itself, from a try before, is no duplicate.
+        the document of a later one.
         """
         days = sorted({date for date, _ in tally(judged).hours})
         if not days:
@@ -341,22 +398,19 @@ class Replay:
         wanted = judged.where("is_valid").select("request_id").distinct()
         stored = self.tables.read(VALID).where(F.col("date").isin(days)).select("request_id")
         known = settle(stored.join(wanted, "request_id", "left_semi"))
-        copies = self._copies(judged.where("is_valid")).select(*COORDINATES)
-        fresh = settle(judged.join(copies, list(COORDINATES), "left_anti"))
-        hashes = settle(suspects(fresh, known))
-        return settle(losers(fresh, known, hashes)) if hashes.count() else None
+        hashes = settle(suspects(judged, known))
+        return settle(losers(judged, known, hashes)) if hashes.count() else None
 
     def _copies(self, rows: DataFrame) -> DataFrame:
         """Rows of the valid table with these coordinates."""
         ends = rows.agg(F.min("kafka_offset"), F.max("kafka_offset")).collect()[0]
-        near = (F.col("kafka_topic") == self.topic) & F.col("kafka_offset").between(ends[0], ends[1])
+        near = (F.col("kafka_topic") == self.topic) & F.col("kafka_offset").between(F.lit(ends[0]), F.lit(ends[1]))
         return self.tables.read(VALID).where(near).join(rows.select(*COORDINATES), list(COORDINATES), "left_semi")
 
 
-def _as_first_read(judged: _Judged) -> DataFrame:
-    """Valid rows with the number of the batch that read them from Kafka: a replay is none."""
-    first = judged.rows.select(*COORDINATES, "batch_id")
-    return judged.routed.valid.drop("batch_id").join(first, list(COORDINATES))
+def _part(batch: Batch, name: str) -> Batch:
+    """One of several updates of a table in the same chunk, each of which is made once."""
+    return Batch(JOB, f"{batch.query_id}-{name}", batch.batch_id, ())
 
 
 def _outcomes(found: DataFrame) -> dict[str, int]:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import struct
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import fastavro
+import httpx2
 import pytest
 from elasticsearch import Elasticsearch
 
 from pipelines import bootstrap
+from pipelines.adapters.registry import Registry
+from pipelines.contracts import avro
+from pipelines.errors import InvalidRecipe, UsageError
 from pipelines.flows.replay import Forecast, Pace, Report
 from pipelines.records import AUDIT, Batch, RowStatus
 from pipelines.settings import ROOT
@@ -268,6 +278,201 @@ def test_recovered_rows_come_again_as_open_ones(world: World, tmp_path: Path) ->
     add_up(world)
 
 
+AGAIN = """\
+name: again
+where: {status: [replayed], stages: [rule]}
+"""
+
+
+def agree(world: World) -> None:
+    """Table and documents say the same of every record."""
+    valid, documents = world.valid(), world.documents().values()
+    found = {(d["kafka_partition"], d["kafka_offset"]): fields(d) for d in documents}
+    assert found == {at: fields(row) for at, row in valid.items()}
+
+
+def test_documents_that_were_lost_come_back_the_documented_way(world: World, tmp_path: Path) -> None:
+    sent = [record(http_method="get") for _ in range(5)] + [record(), record(http_method="FETCH")]
+    world.send([world.encode(v) for v in sent], partition=7)
+    drain(world)
+    replay(world, recipe(tmp_path))
+    documents, valid, trail = world.documents(), world.valid(), tries(world)
+    for index in {d["_index"] for d in documents.values()}:
+        Elasticsearch(world.settings.elasticsearch.url).indices.delete(index=index)
+    world.run("index", recover="earliest")
+    assert len(world.documents()) == 1
+    again = recipe(tmp_path, AGAIN)
+    assert forecast(world, again).outcomes == {"restored": 5}
+    report = replay(world, again)
+    assert (report.outcomes, report.broken_promises) == ({"restored": 5}, 0)
+    assert (world.documents(), world.valid()) == (documents, valid)
+    assert Counter(states(world.invalid()).values()) == {("replayed", 2): 5, ("open", 1): 1}
+    assert Counter(states(world.es_invalid()).values()) == {("replayed", 2): 5, ("open", 0): 1}
+    assert [t["outcome"] for t in tries(world)].count("restored") == len(tries(world)) - len(trail) == 5
+    add_up(world)
+
+
+def test_a_duplicate_that_was_indexed_in_the_absence_of_a_replayed_row_gives_way(world: World, tmp_path: Path) -> None:
+    first = record(http_method="get")
+    world.send([world.encode(first)], partition=7)
+    drain(world)
+    replay(world, recipe(tmp_path))
+    world.send([world.encode(first | {"http_method": "GET", "status_code": 500})], partition=7)
+    drain(world)
+    [index] = {d["_index"] for d in world.documents().values()}
+    Elasticsearch(world.settings.elasticsearch.url).indices.delete(index=index)
+    for _ in range(2):
+        world.run("index", recover="earliest")
+        assert replay(world, recipe(tmp_path, AGAIN)).outcomes == {"restored": 1}
+    agree(world)
+    assert {at: row["status"] for at, row in world.es_invalid().items()} == {(7, 0): "replayed", (7, 1): "open"}
+    add_up(world)
+
+
+def test_a_recovered_index_agrees_again_by_the_same_recipe(world: World, tmp_path: Path) -> None:
+    world.send([world.encode(record(http_method="get")) for _ in range(3)], partition=7)
+    drain(world)
+    replay(world, recipe(tmp_path))
+    world.run("index", recover="earliest")
+    assert set(states(world.es_invalid()).values()) == {("open", 0)}
+    again = recipe(tmp_path, METHODS.replace("where: {", "where: {status: [replayed], "))
+    assert replay(world, again).outcomes == {"restored": 3}
+    assert set(states(world.es_invalid()).values()) == set(states(world.invalid()).values()) == {("replayed", 2)}
+    agree(world)
+    add_up(world)
+
+
+STEPS_THAT_SPOIL = {
+    "puts": "steps: [{map: {field: http_method, values: {get: PUT, GET: PUT}}}]",
+    "fails": "steps: [{cast: {field: request_id, to: int}}]",
+    "no-steps": "",
+    "not-json": "steps: [{parse: {as: json}}]",
+}
+
+
+def test_nothing_changes_a_row_that_is_valid_already(world: World, tmp_path: Path) -> None:
+    """Whatever a second recipe would make of it, and whatever it says of rows that fail."""
+    world.send([world.encode(record(http_method=m)) for m in ("get", "get", "GET", "fetch")], partition=1)
+    drain(world)
+    replay(world, recipe(tmp_path))
+    before = world.valid(), world.documents()
+    for steps in STEPS_THAT_SPOIL.values():
+        spoils = recipe(tmp_path, AGAIN + steps)
+        assert forecast(world, spoils).outcomes == {"restored": 2}
+        assert replay(world, spoils, mark_unrecoverable=True).outcomes == {"restored": 2}
+    assert (world.valid(), world.documents()) == before
+    found = states(world.invalid())
+    assert found == states(world.es_invalid())
+    assert Counter(found.values()) == {("replayed", 5): 2, ("open", 1): 1}
+    add_up(world)
+
+
+def test_a_document_that_is_refused_the_second_time_lowers_no_state(world: World, tmp_path: Path) -> None:
+    world.send([world.encode(record(http_method="get"))], partition=1)
+    drain(world)
+    replay(world, recipe(tmp_path))
+    [index] = {d["_index"] for d in world.documents().values()}
+    client = Elasticsearch(world.settings.elasticsearch.url)
+    client.indices.delete(index=index)
+    client.indices.create(index=index, mappings={"properties": {"http_method": {"type": "ip"}}})
+    world.run("index", recover="earliest")
+    report = replay(world, recipe(tmp_path, AGAIN), mark_unrecoverable=True)
+    assert (report.outcomes, report.broken_promises) == ({"rejected": 1}, 1)
+    assert states(world.invalid()) == {(1, 0): ("replayed", 2)}
+    assert states(world.es_invalid()) == {(1, 0): ("open", 2)}
+    assert world.es_invalid()[1, 0]["es_status"] == 400
+    add_up(world)
+    client.indices.delete(index=index)
+    assert replay(world, recipe(tmp_path, AGAIN)).outcomes == {"restored": 1}
+    assert states(world.invalid()) == states(world.es_invalid()) == {(1, 0): ("replayed", 3)}
+    agree(world)
+    add_up(world)
+
+
+def test_rows_that_were_given_up_stay_so_when_they_fail_again(world: World, tmp_path: Path) -> None:
+    world.send([world.encode(record(http_method="get", status_code=0))], partition=1)
+    drain(world)
+    replay(world, recipe(tmp_path), mark_unrecoverable=True)
+    again = METHODS.replace("where: {", "where: {status: [unrecoverable], ")
+    assert replay(world, recipe(tmp_path, again)).outcomes == {"still_invalid": 1}
+    assert states(world.invalid()) == states(world.es_invalid()) == {(1, 0): ("unrecoverable", 2)}
+
+
+def test_rows_of_a_refused_version_are_repaired_and_spoil_no_other_recipe(world: World, tmp_path: Path) -> None:
+    v1 = json.loads(avro.load(world.settings.registry.subject).text)
+    as_text = {**v1, "fields": [f | {"type": "string"} if f["name"] == "status_code" else f for f in v1["fields"]]}
+    with registered(world, as_text) as refused:
+        sent = [record(http_method="get"), record(), record()]
+        broken = [
+            encoded(as_text, refused, r | {"status_code": code})
+            for r, code in zip(sent[1:], ("200", "many"), strict=True)
+        ]
+        world.send([world.encode(sent[0]), *broken], partition=6)
+        drain(world)
+        assert world.codes() == {
+            (6, 0): ["http_method_known"],
+            (6, 1): ["incompatible_schema"],
+            (6, 2): ["incompatible_schema"],
+        }
+        assert replay(world, recipe(tmp_path)).outcomes == {"replayed": 1}
+        cast = "name: cast\nwhere: {codes: [incompatible_schema]}\nsteps:\n  - cast: {field: status_code, to: int}\n"
+        assert replay(world, recipe(tmp_path, f"{cast}  - encode: {{schema: 1}}\n")).outcomes == {
+            "replayed": 1,
+            "failed_step": 1,
+        }
+        assert [t["codes"] for t in tries(world) if t["outcome"] == "failed_step"] == [["not_castable"]]
+        number = max(Registry(world.settings.registry).versions(world.settings.registry.subject))
+        with pytest.raises(UsageError, match=f"schema version {number}: field status_code"):
+            forecast(world, recipe(tmp_path, f"{cast}  - encode: {{schema: {number}}}\n"))
+    assert {at: fields(row) for at, row in world.valid().items()} == {
+        (6, 0): sent[0] | {"http_method": "GET"},
+        (6, 1): sent[1],
+    }
+    agree(world)
+    add_up(world)
+
+
+def test_a_field_of_a_newer_version_can_be_set(world: World, tmp_path: Path) -> None:
+    v1 = json.loads(avro.load(world.settings.registry.subject).text)
+    region = {"name": "region", "type": ["null", {"type": "string", "logicalType": "uuid"}], "default": None}
+    with registered(world, {**v1, "fields": [*v1["fields"], region]}):
+        world.send([world.encode(record(http_method="get"))], partition=6)
+        drain(world)
+        both = METHODS + "  - set: {field: region, value: eu}\n"
+        assert replay(world, recipe(tmp_path, both)).outcomes == {"replayed": 1}
+        assert (
+            [d["region"] for d in world.documents().values()]
+            == [row["region"] for row in world.valid().values()]
+            == ["eu"]
+        )
+        add_up(world)
+        with pytest.raises(InvalidRecipe, match=r"recipe.yaml:6: unknown field 'regoin'; there are .*region"):
+            forecast(world, recipe(tmp_path, both.replace("region", "regoin")))
+
+
+@contextmanager
+def registered(world: World, schema: dict[str, Any]) -> Iterator[int]:
+    """A version that the registry would not take by itself, gone afterwards."""
+    url = f"{world.settings.registry.url}/subjects/{world.settings.registry.subject}/versions"
+    level = f"{world.settings.registry.url}/config/{world.settings.registry.subject}"
+    kind = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
+    before = set(httpx2.get(url).json())
+    httpx2.put(level, headers=kind, json={"compatibility": "NONE"}).raise_for_status()
+    try:
+        answer = httpx2.post(url, headers=kind, json={"schema": json.dumps(schema)}).raise_for_status()
+        yield int(answer.json()["id"])
+    finally:
+        for version in sorted(set(httpx2.get(url).json()) - before):
+            httpx2.delete(f"{url}/{version}").raise_for_status()
+        httpx2.put(level, headers=kind, json={"compatibility": "BACKWARD"}).raise_for_status()
+
+
+def encoded(schema: dict[str, Any], schema_id: int, values: dict[str, Any]) -> bytes:
+    body = io.BytesIO()
+    fastavro.schemaless_writer(body, fastavro.parse_schema(schema), values)
+    return b"\x00" + struct.pack(">I", schema_id) + body.getvalue()
+
+
 def test_chunks_keep_what_is_first_first(world: World, tmp_path: Path) -> None:
     """Two bad rows of one request in two chunks: the first one wins, as it would have in one batch."""
     twice = record(http_method="get")
@@ -350,6 +555,41 @@ def test_a_chunk_that_was_cut_off_is_finished_by_its_own_recipe(world: World, tm
     assert report.outcomes == {"replayed": 1}
     assert states(world.invalid()) == {(0, n): ("replayed", 1) for n in range(5)}
     assert {(t["recipe"], t["outcome"]) for t in tries(world)} == {("methods", "replayed"), ("posts", "replayed")}
+    add_up(world)
+
+
+def test_a_chunk_of_another_topic_is_neither_finished_nor_forgotten(world: World, tmp_path: Path) -> None:
+    world.send([world.encode(record(http_method="get")) for _ in range(2)], partition=0)
+    drain(world)
+    path = recipe(tmp_path)
+    cut_at(world, path, "documents_written", 0, rows=2)
+    other = replace(world, settings=world.with_settings(kafka={"topic": f"{world.settings.kafka.topic}-2"}))
+    for call in (forecast, replay):
+        with pytest.raises(UsageError, match=f"on topic {world.settings.kafka.topic} was cut off within a chunk"):
+            call(other, path)
+    report = replay(world, path)
+    assert (report.went_on, report.outcomes) == (True, {"replayed": 2})
+    assert forecast(other, path).matching == 0
+    add_up(world)
+
+
+def test_what_is_begun_while_rows_are_brought_back_is_finished(world: World, tmp_path: Path) -> None:
+    world.send([world.encode(record(http_method="get")) for _ in range(6)], partition=0)
+    drain(world)
+    replay(world, recipe(tmp_path))
+    world.run("index", recover="earliest")
+    again = recipe(tmp_path, AGAIN)
+    for step, chunk in [
+        ("documents_written", 0),
+        ("audit_written", 0),
+        ("es_states_written", 1),
+        ("states_written", 2),
+    ]:
+        cut_at(world, again, step, chunk, rows=2)
+    replay(world, again, canary=0, chunk_rows=2)
+    assert states(world.invalid()) == states(world.es_invalid()) == {(0, n): ("replayed", 2) for n in range(6)}
+    assert Counter(t["outcome"] for t in tries(world)) == {"replayed": 6, "restored": 6}
+    agree(world)
     add_up(world)
 
 

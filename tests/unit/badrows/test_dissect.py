@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
+import struct
+
+import fastavro
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -78,3 +83,36 @@ def test_spans_follow_each_other(raw: bytes) -> None:
     ends = [0, *(s.end for s in walked.spans)]
     assert [s.start for s in walked.spans] == ends[:-1]
     assert walked.end == ends[-1] <= len(raw)
+
+
+ODD = {
+    "type": "record",
+    "name": "Log",
+    "fields": [
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+        {"name": "id", "type": {"type": "string", "logicalType": "uuid"}},
+        {"name": "first", "type": {"type": "enum", "name": "Color", "symbols": ["RED", "BLUE"]}},
+        {"name": "second", "type": "Color"},
+        {"name": "inner", "type": ["null", "Log"], "default": None},
+    ],
+}
+
+
+def test_logical_types_and_named_types_are_shown_as_what_was_written() -> None:
+    plain = json.loads(json.dumps(ODD), object_hook=lambda p: {k: v for k, v in p.items() if k != "logicalType"})
+    out = io.BytesIO()
+    values = {"at": 2**62, "id": "no uuid", "first": "RED", "second": "BLUE", "inner": None}
+    fastavro.schemaless_writer(out, fastavro.parse_schema(plain), values)
+    raw = b"\x00" + struct.pack(">I", 8) + out.getvalue()
+    found = dissect(raw, {8: json.dumps(ODD)}, NOBODY)
+    assert (found.problem, found.fields()) == (None, {name: str(value) for name, value in values.items()})
+    cut = dissect(raw[:-2], {8: json.dumps(ODD)}, NOBODY)
+    assert cut.fields() == {"at": str(2**62), "id": "no uuid", "first": "RED", "second": "(broken)"}
+
+
+@pytest.mark.parametrize("text", ['"string"', "{"])
+def test_a_registered_text_that_is_no_record_has_no_fields(text: str) -> None:
+    found = dissect(b"\x00\x00\x00\x00\x08abc", {8: text}, PERSONAL)
+    assert found.problem is not None
+    assert found.problem.startswith("schema id 8 can't be read: not an Avro ")
+    assert found.fields() == {}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pipelines.badrows.recipe import Decode, Encode, Map, Offsets, Parse, Recipe, Set, load_recipe
+from pipelines.badrows.recipe import Decode, Encode, Map, Offsets, Parse, Recipe, Set
+from pipelines.badrows.recipe_file import load_recipe
 from pipelines.errors import InvalidRecipe
 from pipelines.records import LOG_FIELDS, RowStatus, Stage
 from pipelines.settings import ROOT
@@ -63,7 +64,7 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
     assert isinstance(change, Set)
     assert change.value is None
     assert isinstance(mapped, Map)
-    assert mapped.values == {0: 500, 1: 200}
+    assert mapped.values == ((0, 500), (1, 200))
     assert isinstance(parse, Parse)
     assert (parse.kind, parse.field) == ("iso_time", "timestamp")
     assert isinstance(encode, Encode)
@@ -77,6 +78,39 @@ def test_a_recipe_survives_the_journal(tmp_path: Path) -> None:
     assert again.steps == found.steps
     assert again.where == found.where
     assert again.fingerprint == found.fingerprint
+
+
+def test_values_of_different_types_are_different(tmp_path: Path) -> None:
+    pairs = '[[1, 200], [1.0, 201], [true, 202], ["1", 203], [null, 204]]'
+    found = load(tmp_path, GOOD.replace("{0: 500, 1: 200}", pairs))
+    again = Recipe.model_validate(json.loads(json.dumps(found.as_json())))
+    for recipe in (found, again):
+        mapped = recipe.steps[2].action
+        assert isinstance(mapped, Map)
+        assert [(type(old), new) for old, new in mapped.values] == [
+            (int, 200),
+            (float, 201),
+            (bool, 202),
+            (str, 203),
+            (type(None), 204),
+        ]
+
+
+def test_a_field_that_a_later_version_added_may_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(GOOD.replace("field: error_message", "field: region"), encoding="utf-8")
+    assert load_recipe(path, LOG_FIELDS, lambda: ["region"]).steps[1].kind == "set"
+    with pytest.raises(InvalidRecipe, match=r":13: unknown field 'region'; there are .*, zone"):
+        load_recipe(path, LOG_FIELDS, lambda: ["zone"])
+
+
+def test_the_registry_is_asked_only_for_a_field_that_is_not_known(tmp_path: Path) -> None:
+    def ask() -> list[str]:
+        raise AssertionError("asked")
+
+    path = tmp_path / "recipe.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    load_recipe(path, LOG_FIELDS, ask)
 
 
 def test_a_time_without_a_zone_is_utc(tmp_path: Path) -> None:
@@ -117,6 +151,12 @@ def test_the_fingerprint_changes_with_the_meaning(tmp_path: Path) -> None:
         pytest.param("  - set: {", "  - encode: {}\n  - set: {", 13, "can only be the last step", id="early encode"),
         pytest.param("schema: 2, skip_bytes: 6", "skip_bytes: 4", 12, "no schema id to read", id="no id"),
         pytest.param("values: {0: 500, 1: 200}", "values: {}", 14, "at least 1 item", id="empty map"),
+        pytest.param("{0: 500, 1: 200}", "{1: 500, 1.0: 200}", 14, "list them as pairs", id="int and float"),
+        pytest.param("{0: 500, 1: 200}", "{1: 500, true: 200, 2: 3}", 14, "list them as pairs", id="int and boolean"),
+        pytest.param("{0: 500, 1: 200}", "[[1, 500], [1, 200]]", 14, "1 is there twice", id="pair twice"),
+        pytest.param("{0: 500, 1: 200}", "[[1, 500, 2]]", 14, "steps.2.map.values.0", id="no pair"),
+        pytest.param("from: 5, until: 9", "from: 9, until: 9", 7, "not behind from: 9", id="offsets crossed"),
+        pytest.param("  partitions:", "  until: 2026-01-31T11:00:00Z\n  partitions:", 2, "not after since", id="times"),
         pytest.param("endpoint: /v6", "endpoint: /v6\n  endpoint: /v7", 9, "key 'endpoint' is there twice", id="twice"),
     ],
 )

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.badrows.recipe import Step
-from pipelines.badrows.steps import Failed, Registered, Repair
+from pipelines.badrows.registered import Registered
+from pipelines.badrows.steps import Failed, Repair
 from pipelines.contracts import avro
 
 V1 = avro.load("api6-logs-value", 1).text
@@ -187,3 +188,169 @@ anything = st.none() | st.text() | st.integers() | st.floats() | st.lists(st.int
 def test_any_json_is_repaired_or_fails(record: dict[str, Any], to: str, field: str) -> None:
     found = repair(json.dumps(record).encode(), {"parse": {"as": "json"}}, {"cast": {"field": field, "to": to}})
     assert isinstance(found, bytes | Failed)
+
+
+def version(**changes: dict[str, Any]) -> str:
+    """V1 with some of its fields described otherwise, and those behind it that it lacks."""
+    old = json.loads(V1)
+    same = [{**f, **changes[f["name"]]} if f["name"] in changes else f for f in old["fields"]]
+    more = [{"name": name, **field} for name, field in changes.items() if name not in RECORD]
+    return json.dumps({**old, "fields": same + more})
+
+
+def between(written: str, record: dict[str, Any], target: str, *texts: dict[str, Any]) -> bytes | Failed | None:
+    """Repair a record of one version into another one."""
+    known = Registered({1: 7, 2: 8, 3: 9}, {7: V1, 8: written, 9: target})
+    return Repair(steps(*texts), known, 3, frozenset({"client_ip"}))(framed(record, 8, written))
+
+
+NOTHING = {"drop": {"field": "trace_id"}}
+
+
+def test_a_version_that_resolves_to_no_other_is_repaired() -> None:
+    written = version(status_code={"type": "string"})
+    assert between(written, RECORD | {"status_code": "200"}, V1, TO_INT) == framed(RECORD, 9)
+    found = between(written, RECORD | {"status_code": "200"}, V1, NOTHING)
+    assert isinstance(found, Failed)
+    assert (found.kind, found.code) == ("write", "does_not_fit_schema")
+
+
+@pytest.mark.parametrize(
+    ("written", "sent", "target", "step", "stored"),
+    [
+        pytest.param(
+            {"client_ip": {"name": "ip", "aliases": ["client_ip"]}},
+            {"ip": "::1"},
+            {},
+            GET,
+            {"client_ip": "::1"},
+            id="new name to old",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"client_ip": {"name": "ip", "aliases": ["client_ip"]}},
+            GET,
+            {"ip": "192.0.2.7"},
+            id="old name to new",
+        ),
+        pytest.param(
+            {},
+            {},
+            {"client_ip": {"name": "ip", "aliases": ["client_ip"]}},
+            {"set": {"field": "ip", "value": "::2"}},
+            {"ip": "::2", "http_method": "get"},
+            id="steps use the names that are written",
+        ),
+        pytest.param(
+            {"payload_size": {"type": "int"}},
+            {},
+            {"payload_size": {"type": "double"}},
+            GET,
+            {"payload_size": 512.0},
+            id="int to double",
+        ),
+        pytest.param({}, {}, {"request_id": {"type": "bytes"}}, GET, {"request_id": b"r-1"}, id="string to bytes"),
+        pytest.param(
+            {"request_id": {"type": "bytes"}},
+            {"request_id": b"r-2"},
+            {},
+            GET,
+            {"request_id": "r-2"},
+            id="bytes to string",
+        ),
+        pytest.param({"zone": {"type": "string"}}, {"zone": "a"}, {}, GET, {}, id="a field that the target lacks"),
+        pytest.param({}, {}, {"zone": {"type": "string", "default": "eu"}}, GET, {"zone": "eu"}, id="default"),
+        pytest.param(
+            {"zone": {"type": "string"}},
+            {"zone": "a"},
+            {"zone": {"type": "string", "default": "eu"}},
+            GET,
+            {"zone": "a"},
+            id="written, not default",
+        ),
+    ],
+)
+def test_fields_are_resolved_to_the_target_when_they_are_read(
+    written: dict[str, Any], sent: dict[str, Any], target: dict[str, Any], step: dict[str, Any], stored: dict[str, Any]
+) -> None:
+    """As the specification of Avro resolves them, and an old name also where only the newer version knows of both."""
+    wanted = {k: v for k, v in (RECORD | stored).items() if k not in {"client_ip"} or "ip" not in stored}
+    values = RECORD | {"http_method": "get"} | sent
+    assert between(version(**written), values, version(**target), step) == framed(wanted, 9, version(**target))
+
+
+def test_a_renamed_personal_field_is_masked_too() -> None:
+    renamed = version(client_ip={"name": "ip", "aliases": ["client_ip"]})
+    found = between(V1, RECORD, renamed, {"cast": {"field": "ip", "to": "int"}})
+    assert isinstance(found, Failed)
+    assert found.message == "str '***' is no int"
+
+
+LOGICAL = version(
+    timestamp={"type": {"type": "long", "logicalType": "timestamp-millis"}},
+    request_id={"type": {"type": "string", "logicalType": "uuid"}},
+    response_time_ms={"type": {"type": "int", "logicalType": "date"}},
+    payload_size={"type": {"type": "long", "logicalType": "time-micros"}},
+    price={"type": {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}},
+    ratio={"type": ["null", "float"], "default": None},
+    share={"type": "double"},
+)
+FAR = {"timestamp": 2**62, "request_id": "no uuid", "response_time_ms": 2**31 - 1, "payload_size": -1}
+
+
+def test_logical_types_are_the_plain_values_that_they_are_written_as() -> None:
+    values = {"price": b"\x01" * 40, "ratio": None, "share": 0.5}
+    plain = {"timestamp": 2**62, "response_time_ms": 2**31 - 1, "payload_size": -1}
+    raw = framed(RECORD | FAR | values, 8, _without_logical_types(LOGICAL))
+    known = Registered({1: 8}, {8: LOGICAL})
+    fixed = Repair(steps({"set": {"field": "share", "value": 1.5}}), known, 1)(raw)
+    assert fixed == framed(RECORD | FAR | plain | values | {"share": 1.5}, 8, _without_logical_types(LOGICAL))
+
+
+def _without_logical_types(text: str) -> str:
+    return json.dumps(json.loads(text, object_hook=lambda part: {k: v for k, v in part.items() if k != "logicalType"}))
+
+
+@given(
+    st.dictionaries(st.sampled_from([*RECORD, "price", "ratio", "share"]), anything | st.just(10**400)),
+    st.sampled_from(["int", "float", "string", "boolean"]),
+    st.sampled_from(["ratio", "share", "price", "timestamp"]),
+)
+def test_any_values_of_any_types_are_repaired_or_fail(values: dict[str, Any], to: str, field: str) -> None:
+    whole = RECORD | {"price": "1", "ratio": None, "share": 1} | values
+    known = Registered({1: 8}, {8: LOGICAL})
+    parse, cast = {"parse": {"as": "json"}}, {"cast": {"field": field, "to": to}}
+    found = Repair(steps(parse, cast), known, 1)(json.dumps(whole).encode())
+    assert isinstance(found, bytes | Failed)
+
+
+@pytest.mark.parametrize("kind", ["float", "double"])
+def test_a_number_that_no_float_holds_is_a_failed_step(kind: str) -> None:
+    whole = RECORD | {"share": -(10**400)}
+    known = Registered({1: 8}, {8: version(share={"type": kind})})
+    found = Repair(steps({"parse": {"as": "json"}}), known, 1)(json.dumps(whole).encode())
+    assert isinstance(found, Failed)
+    assert found.code == "does_not_fit_schema"
+
+
+@pytest.mark.parametrize("text", ['"string"', '{"type": "array", "items": "int"}', '{"type": "nonsense"}', "{"])
+def test_a_registered_text_that_is_no_record_is_a_failed_step(text: str) -> None:
+    known = Registered({1: 7, 2: 8}, {7: V1, 8: text})
+    found = Repair(steps(NOTHING), known, 1)(framed(RECORD, 8))
+    assert isinstance(found, Failed)
+    assert (found.step, found.code) == (0, "incompatible_schema")
+    assert known.names == set(RECORD)
+
+
+def test_names_that_a_field_has_had_are_found_through_all_versions() -> None:
+    second = version(client_ip={"name": "ip", "aliases": ["client_ip"]})
+    third = version(client_ip={"name": "address", "aliases": ["ip"]})
+    known = Registered({1: 7, 2: 8, 3: 9}, {7: V1, 8: second, 9: third})
+    assert known.relatives(["client_ip"]) == known.relatives(["address"]) == {"client_ip", "ip", "address"}
+    assert known.relatives(["user_agent", "nowhere"]) == {"user_agent", "nowhere"}
+
+
+def test_the_newest_version_that_can_be_read() -> None:
+    known = Registered({1: 7, 2: 9, 3: 8}, {})
+    assert [known.newest(ids) for ids in ({7, 9, 8}, {7, 9}, {7}, {5})] == [3, 2, 1, None]

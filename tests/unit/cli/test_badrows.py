@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 from collections import Counter
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 from pipelines import bootstrap, cli
@@ -150,6 +152,9 @@ def test_show_as_json_is_one_object(rows: FakeRows) -> None:
         ("list", "--status", "closed"),
         ("replay", "r.yaml"),
         ("replay", "r.yaml", "--json"),
+        ("replay", "r.yaml", "--yes", "--rate", "inf"),
+        ("replay", "r.yaml", "--yes", "--rate", "nan"),
+        ("replay", "r.yaml", "--yes", "--rate", "-1"),
     ],
 )
 def test_wrong_use(rows: FakeRows, arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,7 +171,7 @@ class FakeFlow:
         self._forecast, self._report = forecast, report
         self.ran: list[Any] = []
 
-    def forecast(self, recipe: Any) -> Forecast:
+    def forecast(self, recipe: Any, *, mark_unrecoverable: bool) -> Forecast:
         return self._forecast
 
     def run(self, recipe: Any, who: str, pace: Pace, *, mark_unrecoverable: bool, on_progress: Any) -> Report:
@@ -227,6 +232,29 @@ def test_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     flow = prepared(monkeypatch, forecast=Forecast(0, 0, {}, {}, ()))
     assert call("replay", "r.yaml", "--yes").exit_code == 0
     assert flow.ran == []
+
+
+@pytest.mark.parametrize(
+    ("forecast", "question"),
+    [
+        (FORECAST, "Replay these 3 rows?"),
+        (Forecast(0, 0, {}, {}, (), unfinished="other"), "Finish the replay of other that was cut off?"),
+        (Forecast(3, 0, {}, {}, (), unfinished="other"), "Replay these 3 rows?"),
+    ],
+)
+def test_the_question_says_what_happens(monkeypatch: pytest.MonkeyPatch, forecast: Forecast, question: str) -> None:
+    flow = prepared(monkeypatch, forecast=forecast)
+    module = importlib.import_module("pipelines.cli.replay")
+    monkeypatch.setattr(module, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    asked: list[str] = []
+
+    def refuse(text: str, *, err: bool) -> bool:
+        asked.append(text)
+        return False
+
+    monkeypatch.setattr(typer, "confirm", refuse)
+    assert call("replay", "r.yaml").exit_code == 0
+    assert (asked, flow.ran) == ([question], [])
 
 
 def test_a_mistake_in_the_recipe_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

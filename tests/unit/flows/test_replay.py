@@ -19,7 +19,7 @@ KINDS = dict.fromkeys(LOG_FIELDS, "text") | dict.fromkeys(
 RULES = load_rules(ROOT / "conf" / "rules" / "api6-logs.yaml", KINDS)
 STEPS = [{"map": {"field": "status_code", "values": {0: 200}}}, {"encode": {"schema": 1}}]
 RECIPE = Recipe.model_validate({"name": "r", "where": {"codes": ["c"]}, "steps": STEPS})
-PLAN = Plan("id", RECIPE, "ana", True, RULES, version=3)
+PLAN = Plan("id", "logs", RECIPE, "ana", True, RULES, version=3)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_next_chunk_begins_behind_the_last() -> None:
 
 
 def test_a_replay_goes_on_under_its_own_id_by_what_holds_today() -> None:
-    today = Plan("other", RECIPE, "ben", True, RULES, version=4)
+    today = Plan("other", "logs", RECIPE, "ben", True, RULES, version=4)
     assert PLAN.is_same_command(today)
     now = PLAN.begun(77).done().under(today)
     assert (now.replay_id, now.chunk, now.after) == ("id", 1, 77)
@@ -62,8 +62,15 @@ def test_a_replay_goes_on_under_its_own_id_by_what_holds_today() -> None:
 
 def test_another_recipe_or_another_end_of_the_failures_is_another_command() -> None:
     renamed = Recipe.model_validate({"name": "s", "where": {"codes": ["c"]}, "steps": STEPS})
-    assert not PLAN.is_same_command(Plan("id", renamed, "ana", True, RULES, 3))
-    assert not PLAN.is_same_command(Plan("id", RECIPE, "ana", False, RULES, 3))
+    assert not PLAN.is_same_command(Plan("id", "logs", renamed, "ana", True, RULES, 3))
+    assert not PLAN.is_same_command(Plan("id", "logs", RECIPE, "ana", False, RULES, 3))
+    assert not PLAN.is_same_command(Plan("id", "others", RECIPE, "ana", True, RULES, 3))
+
+
+def test_only_a_chunk_of_another_command_must_end_first() -> None:
+    another = Plan("id", "logs", RECIPE, "ana", False, RULES, 3)
+    assert [p.must_end_first(another) for p in (PLAN, PLAN.begun(77), PLAN.begun(77).done())] == [False, True, False]
+    assert not PLAN.begun(77).must_end_first(PLAN)
 
 
 def test_a_promise_is_broken_by_what_was_valid_and_did_not_get_in() -> None:
@@ -73,3 +80,9 @@ def test_a_promise_is_broken_by_what_was_valid_and_did_not_get_in() -> None:
     report.add({"replayed": 3, "rejected": 1}, promised=4)
     assert (report.rows, report.chunks, report.broken_promises) == (14, 2, 1)
     assert report.outcomes == {"replayed": 11, "duplicate": 2, "rejected": 1}
+
+
+def test_a_row_that_was_valid_before_breaks_no_promise() -> None:
+    report = Report("id")
+    report.add({"replayed": 1, "restored": 2, "rejected": 1}, promised=4)
+    assert (report.got_in, report.broken_promises) == (3, 1)
