@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.adapters.checkpoint import Checkpoint
 from pipelines.adapters.dead_letters import DeadLetterTopic
 from pipelines.adapters.elastic import Elastic
+from pipelines.adapters.exposition import Exposition
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.kafka import KafkaAdmin, ensure_topics
 from pipelines.adapters.lease import Lease, StopAsked
@@ -57,7 +58,8 @@ from pipelines.flows.status import Status
 from pipelines.flows.topics import Topics
 from pipelines.ingest.judge import Judge
 from pipelines.monitoring.logs import BatchLog
-from pipelines.records import ES_INVALID, INVALID, VALID, Batch, OffsetRange
+from pipelines.monitoring.metrics import JobMetrics
+from pipelines.records import ES_INVALID, INVALID, VALID, Batch, LedgerEntry, OffsetRange
 from pipelines.settings import ROOT, JobSettings, Settings
 from pipelines.traffic.generate import Plan
 from stack import dist
@@ -252,7 +254,8 @@ class _Wiring:
     def __init__(self, name: str, settings: Settings, spark: SparkSession, on_step: Steps | None) -> None:
         self.name, self.settings, self.spark = name, settings, spark
         self.log = BatchLog(name)
-        self.on_step = _both(self.log.step, on_step)
+        self.metrics = JobMetrics(name)
+        self.on_step = _all(self.log.step, self.metrics.step, *([on_step] if on_step else []))
         self.tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
         self.ledger = Ledger(spark, self.tables, settings.metastore.database)
         self.broker = KafkaBroker(spark, settings.kafka)
@@ -280,7 +283,7 @@ class _Wiring:
                 self.ledger,
                 balance,
                 self.on_step,
-                self.log.refused,
+                self._tell_outcome,
                 self.judge,
             )
             story(records, batch)
@@ -293,9 +296,18 @@ class _Wiring:
         def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
             rules = self._rules_of(batch)
             balance = Balance(self.broker, rules.fingerprint, accepted)
-            IndexBatch(self.schemas, rules, store, self.tables, self.ledger, balance, self.on_step, self.judge)(
-                records, batch
+            story = IndexBatch(
+                self.schemas,
+                rules,
+                store,
+                self.tables,
+                self.ledger,
+                balance,
+                self.on_step,
+                self._tell_outcome,
+                self.judge,
             )
+            story(records, batch)
 
         return self._job(work, self.settings.index, (ES_INVALID,))
 
@@ -309,6 +321,11 @@ class _Wiring:
         rules = self.pinned.of(batch, self.rules)
         self.rule_sets.keep(rules, batch)
         return rules
+
+    def _tell_outcome(self, batch: Batch, entries: Sequence[LedgerEntry], reasons: Mapping[str, int]) -> None:
+        if reasons:
+            self.log.refused(batch, reasons)
+        self.metrics.outcome(batch, entries, reasons)
 
     def _job(
         self,
@@ -332,6 +349,7 @@ class _Wiring:
             on_retry=self.log.retry,
             trigger_s=timing.trigger_s,
             retry_for_s=timing.retry_for_s,
+            shown=Exposition(self.name, self.metrics.registry, self.settings.monitoring, self.log.push_failed),
         )
 
 
@@ -344,10 +362,9 @@ def _lease(name: str, settings: Settings, files: HadoopFiles) -> Lease:
     return Lease(files, f"{_place(name, settings)}.lease", name)
 
 
-def _both(first: Steps, second: Steps | None) -> Steps:
+def _all(*told: Steps) -> Steps:
     def tell(step: str, batch: Batch) -> None:
-        first(step, batch)
-        if second is not None:
-            second(step, batch)
+        for one in told:
+            one(step, batch)
 
     return tell

@@ -157,6 +157,19 @@ class JobSettings(Section):
     retry_for_s: float = Field(ge=0)
 
 
+class MonitoringSettings(Section):
+    """Where a job shows its metrics (docs/metrics.md).
+
+    ``metrics_port``: a job that goes on serves ``/metrics`` there, 0 for not at all; two jobs on one host need two.
+    ``metrics_address``: of the interface. ``pushgateway``: URL of a Prometheus Pushgateway that takes the metrics of a
+    ``--once`` run when it ends, empty for none.
+    """
+
+    metrics_port: int = Field(0, ge=0, le=65535)
+    metrics_address: str = Field("0.0.0.0", min_length=1)  # noqa: S104 Prometheus comes from another host
+    pushgateway: str = Field("", pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")
+
+
 class SparkSettings(Section):
     """How to start Spark when nobody else does (``spark-submit`` arguments win). ``conf`` is passed through."""
 
@@ -211,6 +224,7 @@ class Settings(BaseSettings):
     spark: SparkSettings
     stack: StackSettings
     producer: ProducerSettings = ProducerSettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
 
     @property
     def home_path(self) -> Path:

@@ -12,8 +12,8 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.errors import NotConserved
 from pipelines.flows.balance import Balance
 from pipelines.flows.caching import keep
-from pipelines.flows.ports import DocumentStore, LedgerStore, SchemaSource, Steps, TableStore
-from pipelines.ingest.account import move_to_invalid, per_partition, tally
+from pipelines.flows.ports import DocumentStore, LedgerStore, Outcomes, SchemaSource, Steps, TableStore
+from pipelines.ingest.account import by_reason, move_to_invalid, per_partition, tally
 from pipelines.ingest.documents import documents, refused_by_rules, rejected
 from pipelines.ingest.duplicates import losers, suspects
 from pipelines.ingest.judge import Judge
@@ -23,7 +23,10 @@ from pipelines.records import ES_INVALID, Batch, LedgerEntry
 
 @dataclass(frozen=True)
 class IndexBatch:
-    """Takes one micro-batch to Elasticsearch. Safe to repeat after a kill: documents replace themselves."""
+    """Takes one micro-batch to Elasticsearch. Safe to repeat after a kill: documents replace themselves.
+
+    ``on_outcome`` hears at every try how many rows are valid, and how many were refused by reason.
+    """
 
     schemas: SchemaSource
     rules: RuleSet
@@ -32,6 +35,7 @@ class IndexBatch:
     ledger: LedgerStore
     balance: Balance
     on_step: Steps
+    on_outcome: Outcomes
     judge: Judge = field(default_factory=Judge)
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
@@ -50,8 +54,12 @@ class IndexBatch:
             rejects = self.store.rejects(batch)
             counts = move_to_invalid(counted.counts, per_partition(duplicates), per_partition(rejects))
             entries = self.balance.entries(batch, counts)
+            reasons = dict[str, int]()
             if sum(e.invalid for e in entries):
-                self.tables.append(ES_INVALID, self._refused(judged, routed, rejects, stamp), batch)
+                refused = keep(self._refused(judged, routed, rejects, stamp), cache)
+                self.tables.append(ES_INVALID, refused, batch)
+                reasons = by_reason(refused)
+            self.on_outcome(batch, entries, reasons)
             self.on_step("invalid_written", batch)
         self._confirm(batch, entries)
 

@@ -14,7 +14,7 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.errors import NotConserved
 from pipelines.flows.balance import Balance
 from pipelines.flows.caching import keep
-from pipelines.flows.ports import LedgerStore, Refusals, SchemaSource, Steps, TableStore
+from pipelines.flows.ports import LedgerStore, Outcomes, SchemaSource, Steps, TableStore
 from pipelines.ingest.account import Tally, by_reason, move_to_invalid, per_partition, tally
 from pipelines.ingest.coordinates import inside
 from pipelines.ingest.dead_letters import dead_letters
@@ -34,7 +34,7 @@ class DeadLetters(Protocol):
 class IngestBatch:
     """Takes one micro-batch to the tables. Safe to repeat after a kill at any point (law 3).
 
-    ``on_refused`` hears how many rows of a batch were refused by reason.
+    ``on_outcome`` hears at every try how many rows are valid, and how many were refused by reason.
     """
 
     schemas: SchemaSource
@@ -44,7 +44,7 @@ class IngestBatch:
     ledger: LedgerStore
     balance: Balance
     on_step: Steps
-    on_refused: Refusals
+    on_outcome: Outcomes
     judge: Judge = field(default_factory=Judge)
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
@@ -60,21 +60,22 @@ class IngestBatch:
             self.on_step("balanced", batch)
             self.tables.evolve(VALID, stamp.schemas.reader.fields)
             routed = route(judged, duplicates, stamp, explained=counted.undecodable > 0)
-            if sum(e.invalid for e in entries):
-                self._refuse(keep(routed.invalid, cache), counted, batch)
+            is_any_refused = sum(e.invalid for e in entries) > 0
+            reasons = self._refuse(keep(routed.invalid, cache), counted, batch) if is_any_refused else {}
+            self.on_outcome(batch, entries, reasons)
             self.on_step("invalid_written", batch)
             if sum(e.valid for e in entries):
                 self.tables.append(VALID, routed.valid, batch)
             self.on_step("valid_written", batch)
         self._confirm(batch, entries)
 
-    def _refuse(self, invalid: DataFrame, counted: Tally, batch: Batch) -> None:
-        """Keep every invalid row in the table, send on what can't be decoded, and tell how many there are of each."""
+    def _refuse(self, invalid: DataFrame, counted: Tally, batch: Batch) -> dict[str, int]:
+        """Keep every invalid row in the table, send on what can't be decoded, and count how many there are of each."""
         self.tables.append(INVALID, invalid, batch)
         if counted.undecodable:
             self.on_step("invalid_appended", batch)
             self.dead_letters.send(dead_letters(invalid))
-        self.on_refused(batch, by_reason(invalid))
+        return by_reason(invalid)
 
     def _duplicates(self, judged: DataFrame, counted: Tally, batch: Batch, cache: ExitStack) -> DataFrame | None:
         """Coordinates of the duplicates, or None when, as nearly always in clean traffic, there are none."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -64,7 +65,10 @@ class Ended:
 
 @dataclass
 class Job:
-    """One streaming job. ``work`` takes one batch to its sinks and may be repeated at any time."""
+    """One streaming job. ``work`` takes one batch to its sinks and may be repeated at any time.
+
+    ``shown``: shows the job's metrics while it runs; asked with ``once``.
+    """
 
     name: str
     topic: str
@@ -79,6 +83,7 @@ class Job:
     on_retry: Callable[[BaseException | None, float], None]
     trigger_s: float
     retry_for_s: float
+    shown: Callable[[bool], AbstractContextManager[None]] = lambda _: nullcontext()
     stop: threading.Event = field(default_factory=threading.Event)
     _failure: BaseException | None = field(default=None, init=False)
     _last_error: BaseException | None = field(default=None, init=False)
@@ -91,10 +96,11 @@ class Job:
         """Drain now, then every ``trigger_s`` until ``stop`` is set; ``once`` drains a single time.
 
         ``recover``: ``ledger`` or ``earliest``, see Position.recover. Raises CheckpointLost, AlreadyRunning,
-        OffsetsLost, NotConserved, and Unavailable once ``retry_for_s`` is over or a stop cuts a recovery off.
+        OffsetsLost, NotConserved, UsageError where ``shown`` can't, and Unavailable once ``retry_for_s`` is over or a
+        stop cuts a recovery off.
         """
         self._recovering = recover is not None
-        with self.lease.held(self.stop.set):
+        with self.lease.held(self.stop.set), self.shown(once):
             try:
                 self._live(once, recover, accept_loss)
             except StopRequested as stopped:

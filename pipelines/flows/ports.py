@@ -12,8 +12,8 @@ from pipelines.badrows.plan import Plan
 from pipelines.contracts.writer import Field, SchemaSet
 from pipelines.records import Batch, LedgerEntry, OffsetRange
 
-Refusals = Callable[[Batch, Mapping[str, int]], None]
-"""Told how many rows of a batch were refused: code of the first violation → rows."""
+Outcomes = Callable[[Batch, Sequence[LedgerEntry], Mapping[str, int]], None]
+"""Told what a try made of a batch, before the ledger has it: entries, and first critical code → refused rows."""
 
 
 class SchemaSource(Protocol):

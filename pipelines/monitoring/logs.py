@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 import structlog
 
-from pipelines.errors import innermost_cause
+from pipelines.errors import SHOWN_CHARS, innermost_cause
 from pipelines.records import Batch
 
 WARN_SHARE = 0.02
@@ -80,6 +80,10 @@ class BatchLog:
         by_reason = dict(sorted(reasons.items(), key=lambda r: (-r[1], r[0])))
         facts = {"batch_id": batch.batch_id, "refused": refused, "share": round(share, 6), "reasons": by_reason}
         tell("batch_refused", records=records, **facts)
+
+    def push_failed(self, gateway: str, error: Exception) -> None:
+        """The Pushgateway did not take the metrics of this run; nothing else is wrong."""
+        self._log.warning("push_failed", gateway=gateway, error=str(error)[:SHOWN_CHARS] or type(error).__name__)
 
     def rules_swapped(self, before: str, after: str) -> None:
         """The next batch is judged by another rule set: fingerprints."""

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-import io
 import json
-import struct
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
-import fastavro
-import httpx2
 import pytest
 from delta.tables import DeltaTable
 from elasticsearch import Elasticsearch
 
 from pipelines import bootstrap
 from pipelines.adapters.registry import Registry
-from pipelines.contracts import avro
 from pipelines.errors import RegistryUnavailable, UsageError
 from pipelines.records import VALID
 from tests.proxy import Proxy
+from tests.versions import TEXT_STATUS, V1, Register, encoded, registering, take_anything
 from tests.world import World, record
 
-V1 = json.loads(avro.load("api6-logs-value", 1).text)
 REGION = {"name": "region", "type": ["null", "string"], "default": None}
 WITH_REGION = {**V1, "fields": [*V1["fields"], REGION]}
 WIDER = {**V1, "fields": [f | ({"type": "long"} if f["name"] == "payload_size" else {}) for f in V1["fields"]]}
-TEXT_STATUS = {**V1, "fields": [f | ({"type": "string"} if f["name"] == "status_code" else {}) for f in V1["fields"]]}
-
 FEW_RETRIES = {**V1, "fields": [*V1["fields"], {"name": "retries", "type": "int", "default": 0}]}
 MANY_RETRIES = {**V1, "fields": [*V1["fields"], {"name": "retries", "type": "long", "default": 0}]}
-
-Register = Callable[[dict[str, Any]], int]
 
 
 @pytest.fixture
 def register(world: World) -> Iterator[Register]:
-    """Register a version, whatever the registry thinks of it with ``force``; all but the first are gone afterwards."""
-    registry, subject = world.settings.registry, world.settings.registry.subject
-    rest = httpx2.Client(base_url=registry.url, headers={"Content-Type": "application/vnd.schemaregistry.v1+json"})
-    before = set(rest.get(f"/subjects/{subject}/versions").json())
-
-    def add(schema: dict[str, Any]) -> int:
-        answer = rest.post(f"/subjects/{subject}/versions", json={"schema": json.dumps(schema)}).raise_for_status()
-        return int(answer.json()["id"])
-
-    try:
+    """Register a version, whatever the registry thinks of it after ``take_anything``; it is gone afterwards."""
+    with registering(world.settings) as add:
         yield add
-    finally:
-        for version in sorted(set(rest.get(f"/subjects/{subject}/versions").json()) - before):
-            rest.delete(f"/subjects/{subject}/versions/{version}").raise_for_status()
-        rest.put(f"/config/{subject}", json={"compatibility": "BACKWARD"}).raise_for_status()
-        rest.close()
-
-
-def encoded(schema: dict[str, Any], schema_id: int, **values: Any) -> bytes:
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, fastavro.parse_schema(schema), record(**values))
-    return b"\x00" + struct.pack(">I", schema_id) + out.getvalue()
 
 
 def test_an_optional_field_arrives_in_table_and_index_without_a_stop_or_a_rewrite(
@@ -141,8 +112,7 @@ def test_an_incompatible_version_is_refused_by_the_registry_and_if_forced_harms_
 ) -> None:
     with pytest.raises(UsageError):
         Registry(world.settings.registry).register(world.settings.registry.subject, json.dumps(TEXT_STATUS))
-    subject = world.settings.registry.subject
-    httpx2.put(f"{world.settings.registry.url}/config/{subject}", json={"compatibility": "NONE"}).raise_for_status()
+    take_anything(world.settings)
     bad_id = register(TEXT_STATUS)
     world.send([encoded(TEXT_STATUS, bad_id, status_code="200"), world.encode(record())], partition=0)
     for job in ("ingest", "index"):

@@ -82,6 +82,7 @@ LOCAL: dict[str, Any] = {
         },
         "breaker": {"failures": 5, "stall_s": 1, "open_s": 2},
     },
+    "monitoring": {"metrics_port": 0, "metrics_address": "0.0.0.0", "pushgateway": ""},
 }
 
 WEEK_S = 604_800
@@ -591,6 +592,12 @@ def test_names_that_could_mean_something_to_sql_kafka_or_a_url_are_refused(key: 
         ("elasticsearch.batch_bytes", "4mb\n"),
         ("elasticsearch.replicas", -1),
         ("spark.driver_memory", "2"),
+        ("monitoring.metrics_port", -1),
+        ("monitoring.metrics_port", 65_536),
+        ("monitoring.metrics_address", ""),
+        ("monitoring.pushgateway", "gateway:9091"),
+        ("monitoring.pushgateway", "http://user:word@gateway:9091"),
+        ("monitoring.pushgateway", "http://"),
     ],
 )
 def test_figures_out_of_bounds_are_refused(key: str, value: Any) -> None:

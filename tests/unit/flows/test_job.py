@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException, StreamingQueryException
 from pyspark.sql import DataFrame
@@ -24,7 +26,8 @@ from pipelines.errors import (
 )
 from pipelines.flows.job import Ended, Job
 from pipelines.flows.position import Position
-from pipelines.records import Batch, OffsetRange
+from pipelines.monitoring.metrics import JobMetrics
+from pipelines.records import Batch, LedgerEntry, OffsetRange
 from tests.unit.flows.fakes import (
     TOPIC,
     FakeBroker,
@@ -118,6 +121,52 @@ def test_once_drains_a_single_time_and_gives_the_lease_back(house: House) -> Non
         Batch("ingest", "query-1", 0, (span(0, 0, 5),)),
         Batch("ingest", "query-1", 1, (span(0, 5, 9),)),
     ]
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_metrics_are_shown_as_long_as_the_lease_is_held(house: House, once: bool) -> None:
+    @contextmanager
+    def shown(is_once: bool) -> Iterator[None]:
+        house.diary.append(f"shown, once: {is_once}")
+        try:
+            yield
+        finally:
+            house.diary.append("no longer shown")
+
+    house.job.shown = shown
+    house.stop.set_after = 1
+    house.job.run(once=once)
+    assert house.diary[:3] == ["lease taken", f"shown, once: {once}", "tables created"]
+    assert house.diary[-2:] == ["no longer shown", "lease given back"]
+
+
+def test_metrics_that_can_not_be_shown_stop_the_job_before_it_begins(house: House) -> None:
+    house.job.shown = fails([UsageError("port 9464 is taken")])
+    with pytest.raises(UsageError, match="9464"):
+        house.job.run()
+    assert house.diary == ["lease taken", "lease given back"]
+    assert house.retries == []
+
+
+def test_a_batch_whose_confirmation_failed_behind_the_ledger_counts_once(house: House) -> None:
+    registry = CollectorRegistry()
+    metrics = JobMetrics("ingest", registry)
+    trouble = fails([SinkUnavailable("the answer to the commit", "hdfs://w", "lost")])
+
+    def work(batch: Batch) -> None:
+        entries = [LedgerEntry(r, len(r) - 1, 1, 0, 0, "aaaa") for r in batch.ranges]
+        metrics.outcome(batch, entries, {"status_code_range": 1})
+        house.ledger.append(batch, entries)
+        trouble()
+        metrics.step("ledger_written", batch)
+
+    house.during_work = work
+    house.job.on_step = metrics.step
+    house.job.run(once=True)
+    assert house.done == [1]
+    assert len(house.retries) == 1
+    totals = [registry.get_sample_value(f"sdp_records_{name}_total", {"job": "ingest"}) for name in ("read", "valid")]
+    assert totals == [9, 7]
 
 
 def test_a_second_copy_touches_nothing(house: House) -> None:

@@ -119,6 +119,13 @@ def test_what_became_of_a_new_rule_file(written: io.StringIO) -> None:
     ]
 
 
+def test_a_gateway_that_did_not_take_the_metrics_is_a_warning(written: io.StringIO) -> None:
+    BatchLog("ingest").push_failed("http://gateway:9091", OSError("timed out"))
+    BatchLog("ingest").push_failed("http://gateway:9091", TimeoutError())
+    line = {"job": "ingest", "level": "warning", "event": "push_failed", "gateway": "http://gateway:9091"}
+    assert lines(written) == [line | {"error": "timed out"}, line | {"error": "TimeoutError"}]
+
+
 def test_texts_of_any_kind_stay_on_one_line(written: io.StringIO) -> None:
     odd = Batch("ingest", 'q"\n\u2028', 1, (OffsetRange("t\n", 0, 0, 1),))
     BatchLog("ingest").step("started", odd)
