@@ -13,7 +13,7 @@ from pipelines.contracts.writer import Field, SchemaSet
 from pipelines.records import Batch, LedgerEntry, OffsetRange
 
 Refusals = Callable[[Batch, Mapping[str, int]], None]
-"""Told how many rows of a batch were refused: code of the first violation → rows."""
+"""Told how many rows of a batch were refused: code of the first critical violation → rows."""
 
 
 class SchemaSource(Protocol):

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from pipelines.ingest.validate import is_undecodable
-from pipelines.records import OffsetRange, PartitionCount
+from pipelines.records import OffsetRange, PartitionCount, Severity
 
 HOUR_MS = 3_600_000
 
@@ -51,8 +51,12 @@ def per_partition(rows: DataFrame | None) -> dict[int, int]:
 
 
 def by_reason(invalid: DataFrame) -> dict[str, int]:
-    """Code of the first violation → rows of ``route(…).invalid``. Collects one row per code, of which there are few."""
-    code = F.element_at("violations", 1)["code"].alias("code")
+    """Code of the first critical violation → rows of ``route(…).invalid``; one is collected per code, of which few are.
+
+    A warning may come before it, but is no reason: valid rows have them too.
+    """
+    critical = F.filter("violations", lambda v: v["severity"] == Severity.CRITICAL.value)
+    code = F.element_at(critical, 1)["code"].alias("code")
     return {r["code"]: r["count"] for r in invalid.groupBy(code).count().collect()}
 
 
