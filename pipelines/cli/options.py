@@ -54,9 +54,18 @@ def tell(text: str, style: str | None = None) -> None:
     err.print(f"sdp: {text}", style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def spelt_out(text: str) -> str:
+    """The text with ``\\x1b`` and the like for whatever does not print: a value must not command the terminal.
+
+    These are control characters, line breaks, changes of the writing direction, and halves of surrogate pairs.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, nothing else."""
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    """One JSON document on standard output, nothing else. What does not print is escaped, as in ``spelt_out``."""
+    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def local(env: str | None, overrides: list[str] | None) -> Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
+from pipelines.cli.options import Env, Json, Set, err, load, out, print_json, spelt_out
 from pipelines.cli.progress import stages
 from pipelines.cli.window import parse_window
 from pipelines.contracts import avro
@@ -174,9 +173,7 @@ def _by_rule(verdict: Verdict) -> Table:
 
 
 def _sample_text(sample: Sample) -> str:
-    """Control characters are spelt out: a value must not command the terminal."""
-    shown = re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", sample.found)
-    return f"{sample.partition}/{sample.offset} {shown}"
+    return f"{sample.partition}/{sample.offset} {spelt_out(sample.found)}"
 
 
 def _notes(changes: Changes | None) -> dict[str, str]:

@@ -55,6 +55,8 @@ def flaws(subject: str, text: str) -> list[str]:
             _ = LogSchema(text).fields
     except UsageError as error:
         return [str(error)]
+    except RecursionError:
+        return ["nested too deeply to be a schema"]
     return found
 
 

@@ -189,3 +189,9 @@ def test_defaults_in_depth_and_of_named_types() -> None:
     enum = {"type": "enum", "name": "E", "symbols": ["A"]}
     fields = [{"name": "f", "type": enum}, {"name": "g", "type": "E", "default": "A"}]
     assert flaws("s", json.dumps({"type": "record", "name": "R", "fields": fields})) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"type": "array", "items": ' * 900 + '"int"' + "}" * 900])
+def test_a_text_that_is_nested_too_deeply_is_no_schema(text: str) -> None:
+    [flaw] = flaws("api6-logs-value", text)
+    assert flaw
