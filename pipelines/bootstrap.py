@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -138,7 +139,9 @@ def bad_rows(settings: Settings, spark: SparkSession | None = None) -> BadRows:
     spark = spark or spark_session(settings, "sdp-badrows")
     parts = _Wiring("badrows", settings, spark, None)
     parts.tables.create_missing()
-    return BadRows(settings.kafka.topic, parts.schemas, parts.rules, parts.tables)
+    registry = Registry(settings.registry)
+    texts = partial(registry.snapshot, settings.registry.subject)
+    return BadRows(settings.kafka.topic, parts.schemas, parts.rules, parts.tables, texts)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipelines.badrows.overview import By, Groups, Overview
 from pipelines.cli import replay
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
+from pipelines.cli.options import Env, Json, Set, err, load, out, print_json, spelt_out
 from pipelines.cli.window import parse_window
 from pipelines.errors import UsageError
 from pipelines.records import RowStatus
@@ -54,8 +54,9 @@ def overview(
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
 
     begin, end = parse_window(since, until, datetime.now(UTC))
+    wanted = _statuses(status)
     with err.status("reading bad rows …"):
-        found = bootstrap.bad_rows(load(env, overrides)).overview(by or [By.REASON], begin, end, _statuses(status))
+        found = bootstrap.bad_rows(load(env, overrides)).overview(by or [By.REASON], begin, end, wanted)
     print_json(_overview_data(found)) if as_json else _print_overview(found)
 
 
@@ -63,7 +64,7 @@ def show(
     place: Annotated[str, typer.Argument(metavar="PARTITION|TOPIC-PARTITION@OFFSET", help="Where the record is.")],
     offset: Annotated[int | None, typer.Argument(min=0, help="Its offset, if the first argument lacks it.")] = None,
     topic: Annotated[str | None, typer.Option(help="Another topic than that of the settings.")] = None,
-    unmask: Annotated[bool, typer.Option("--unmask", help="Show personal fields, and bytes of no field, too.")] = False,
+    unmask: Annotated[bool, typer.Option("--unmask", help="Show what is masked, too.")] = False,
     env: Env = None,
     overrides: Set = None,
     as_json: Json = False,
@@ -72,7 +73,8 @@ def show(
 
     Example: sdp badrows show 5 3384
 
-    Personal fields are masked, and so are bytes that belong to no field: nobody knows what they hold.
+    Personal fields are masked, and so is all of which nobody knows what it holds: key, headers, bytes that belong to no
+    field, nested values, and JSON fields that no schema has.
     """
     named, partition, position = _coordinates(place, offset)
     chosen = topic or named
@@ -142,7 +144,7 @@ def _groups_table(groups: Groups) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("trend", no_wrap=True)
     for one in groups.groups:
-        table.add_row(Text(one.key), f"{one.count:,}", f"{one.share:.1%}", spark_line(one.trend))
+        table.add_row(Text(spelt_out(one.key)), f"{one.count:,}", f"{one.share:.1%}", spark_line(one.trend))
     if groups.others:
         table.add_row(f"({groups.others:,} more)", f"{groups.other_rows:,}", "", "")
     return table
@@ -154,8 +156,8 @@ def _row_data(found: BadRow) -> dict[str, Any]:
     return {
         "table": found.table,
         **shown,
-        "key": _readable(row["key"]),
-        "headers": {h["key"]: _readable(h["value"]) for h in row["headers"] or []},
+        "key": found.key,
+        "headers": [{"key": name, "value": value} for name, value in found.headers],
         "bytes": None if row["raw"] is None else len(row["raw"]),
         "problem": found.content.problem,
         "pieces": [_piece_data(piece) for piece in found.content.pieces],
@@ -175,16 +177,16 @@ def _print_row(found: BadRow) -> None:
         "state": f"{row['status']}, {row['attempt']} tries",
         "stage": row["error_type"],
         "schema id": row["schema_id"],
-        "key": _readable(row["key"]),
-        "headers": ", ".join(f"{h['key']}={_readable(h['value'])}" for h in row["headers"] or []) or None,
+        "key": found.key,
+        "headers": ", ".join(f"{name}={NONE if value is None else value}" for name, value in found.headers) or None,
         "judged": f"{row['failed_at']:%F %T} UTC by rule set {row['rule_set_fingerprint']}",
     }
     for name, value in facts.items():
-        out.print(f"{name:10} {NONE if value is None else value}", markup=False, highlight=False, soft_wrap=True)
+        _print(f"{name:10} {NONE if value is None else value}")
     out.print(_violations_table(row["violations"]))
     out.print(_pieces_table(found))
     if found.content.problem:
-        out.print(f"why the fields end here: {found.content.problem}", markup=False, highlight=False, soft_wrap=True)
+        _print(f"why the fields end here: {found.content.problem}")
     if found.tries:
         out.print(_tries_table(found))
 
@@ -195,7 +197,7 @@ NONE = "–"
 def _violations_table(violations: list[dict[str, Any]]) -> Table:
     table = Table("code", "field", "severity", "message", title="Violations", title_justify="left")
     for v in violations:
-        table.add_row(v["code"], v["field"] or NONE, v["severity"], Text(v["message"] or ""))
+        table.add_row(v["code"], v["field"] or NONE, v["severity"], Text(spelt_out(v["message"] or "")))
     return table
 
 
@@ -209,7 +211,7 @@ def _pieces_table(found: BadRow) -> Table:
         pairs = piece.hex.split()
         lines = [" ".join(pairs[n : n + HEX_BYTES]) for n in range(0, len(pairs), HEX_BYTES)]
         start = NONE if piece.start is None else str(piece.start)
-        table.add_row(start, "\n".join(lines), Text(piece.name), Text(piece.value))
+        table.add_row(start, "\n".join(lines), Text(spelt_out(piece.name)), Text(spelt_out(piece.value)))
     return table
 
 
@@ -219,16 +221,10 @@ def _tries_table(found: BadRow) -> Table:
     )
     for t in found.tries:
         codes = ", ".join(t["codes"] or [])
-        table.add_row(f"{t['at']:%F %T}", t["who"], t["recipe"], t["outcome"], codes, Text(t["message"] or ""))
+        cells = (t["who"], t["recipe"], t["outcome"], codes, t["message"] or "")
+        table.add_row(f"{t['at']:%F %T}", *(Text(spelt_out(cell)) for cell in cells))
     return table
 
 
-def _readable(value: bytes | None) -> str | None:
-    """Text if it is text, else hex."""
-    if value is None:
-        return None
-    try:
-        text = bytes(value).decode("utf-8")
-    except UnicodeDecodeError:
-        return bytes(value).hex(" ")
-    return text if text.isprintable() else bytes(value).hex(" ")
+def _print(text: str) -> None:
+    out.print(spelt_out(text), markup=False, highlight=False, soft_wrap=True)

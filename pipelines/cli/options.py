@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,13 +55,17 @@ def tell(text: str, style: str | None = None) -> None:
 
 
 def spelt_out(text: str) -> str:
-    """The text with its control characters as ``\\x1b``: a value must not command the terminal, nor break a line."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    """The text with ``\\x1b`` and the like for whatever does not print: a value must not command the terminal.
+
+    These are control characters, line breaks, changes of the writing direction, and halves of surrogate pairs.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output, nothing else."""
-    typer.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
+    """One JSON document on standard output, nothing else. What does not print is escaped, as in ``spelt_out``."""
+    text = json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    typer.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text))
 
 
 def local(env: str | None, overrides: list[str] | None) -> Settings:

@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, out, print_json, tell
+from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, out, print_json, spelt_out, tell
 from pipelines.cli.progress import OnProgress, reporter
 from pipelines.errors import UsageError
 from pipelines.records import Outcome
@@ -212,13 +212,13 @@ def _samples_table(kit: ReplayKit, samples: tuple[Sample, ...]) -> Table:
             f"{s.partition}@{s.offset}",
             s.outcome,
             Text(_lines(before, changed) or "(not readable)"),
-            Text(s.message or "" if not after else _lines(after, changed) or "(as before)"),
+            Text(spelt_out(s.message or "") if not after else _lines(after, changed) or "(as before)"),
         )
     return table
 
 
 def _lines(fields: dict[str, str], names: list[str]) -> str:
-    return "\n".join(f"{name} = {fields[name]}" for name in names if name in fields)
+    return "\n".join(spelt_out(f"{name} = {fields[name]}") for name in names if name in fields)
 
 
 def _print_report(report: Report) -> None:

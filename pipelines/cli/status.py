@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import typer
@@ -10,13 +11,14 @@ from rich.table import Table
 
 from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
 from pipelines.errors import Unavailable
-from pipelines.flows.status import JobState, Status
+from pipelines.flows.status import JobState, Refusals, Status
 from pipelines.monitoring.logs import WARN_SHARE
 
 NUMBERS = ("first", "until", "lag", "valid", "invalid", "gaps", "lost", "held_valid", "held_invalid")
 HEADINGS = ("from", "until", "lag", "valid", "invalid", "gaps", "lost", "found valid", "found invalid")
 STATES = ("open", "replayed", "unrecoverable")
 SHOWN_REASONS = 5
+RECENT_HOURS = 24
 
 
 def register(app: typer.Typer) -> None:
@@ -36,10 +38,10 @@ def status(env: Env = None, overrides: Set = None, as_json: Json = False) -> Non
     with err.status("reading ledger, tables and indices …"):
         found = bootstrap.status(load(env, overrides))
         jobs, away = job_states(found)
-        refused = refusals(jobs[0], found.reasons())
-    print_json(as_data(jobs, away) | {"refused": asdict(refused)}) if as_json else show(jobs, away)
+        recent, last = found.refusals(datetime.now(UTC) - timedelta(hours=RECENT_HOURS))
+    print_json(as_data(jobs, away) | {"refused": refused_data(recent, last)}) if as_json else show(jobs, away)
     if not as_json:
-        show_refused(refused)
+        show_refused(recent, last)
     if any(job.problems for job in jobs):
         raise typer.Exit(1)
     if away:
@@ -55,30 +57,27 @@ def job_states(found: Status) -> tuple[list[JobState], Unavailable | None]:
         return [ingest], error
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Which share of the records that ``ingest`` has read is invalid, and rows by reason, most frequent first."""
-
-    rows: int
-    share: float
-    reasons: dict[str, int]
+def refused_data(recent: Refusals, last: Refusals | None) -> dict[str, Any]:
+    """Both as JSON; ``last_batch`` is null if the last batch is older than that."""
+    window = {"hours": RECENT_HOURS, **_refused_data(recent)}
+    return window | {"last_batch": None if last is None else _refused_data(last)}
 
 
-def refusals(ingest: JobState, reasons: dict[str, int]) -> Refused:
-    """Over everything that the ledger knows. A row with several violations counts for each of them."""
-    invalid = ingest.total("invalid")
-    judged = ingest.total("valid") + invalid
-    return Refused(invalid, invalid / judged if judged else 0.0, reasons)
+def _refused_data(found: Refusals) -> dict[str, Any]:
+    return {"rows": found.rows, "judged": found.judged, "share": found.share, "reasons": dict(found.reasons)}
 
 
-def show_refused(refused: Refused) -> None:
-    """One line; a warning where more is refused than should be."""
-    if not refused.rows:
+def show_refused(recent: Refusals, last: Refusals | None) -> None:
+    """One line; a warning where more is refused than should be, in the window or in the last batch alone."""
+    if last is None or not recent.rows:
         return
-    top = ", ".join(f"{code} {rows:,}" for code, rows in list(refused.reasons.items())[:SHOWN_REASONS])
-    line = f"refused: {refused.rows:,} records, {refused.share:.2%} of those read; {top}"
+    top = ", ".join(f"{code} {rows:,}" for code, rows in list(recent.reasons.items())[:SHOWN_REASONS])
+    line = (
+        f"refused in the last {RECENT_HOURS} hours: {recent.rows:,} records, {recent.share:.2%} of those read; {top}; "
+        f"in the last batch: {last.rows:,}, {last.share:.2%}"
+    )
     style = None
-    if refused.share > WARN_SHARE:
+    if max(recent.share, last.share) > WARN_SHARE:
         style = "yellow"
         line = f"WARNING, more than {WARN_SHARE:.0%} is refused. {line}. `sdp badrows list` shows where and when"
     out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

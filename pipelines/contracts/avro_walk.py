@@ -57,14 +57,20 @@ class Walked:
         return self.spans[-1].end if self.spans else 0
 
 
-def find_problem(schema: Any, body: bytes) -> Violation | None:
-    """The first problem of ``body`` under a parsed fastavro ``schema``, or None when it is exactly one value."""
-    return walk(schema, body).problem
+def find_problem(schema: Any, body: bytes, before: int = 0) -> Violation | None:
+    """The first problem of ``body`` under a parsed fastavro ``schema``, or None when it is exactly one value.
+
+    ``before``: bytes in front of the body. Messages count from the first of them, so that they mean the whole value.
+    """
+    return walk(schema, body, before).problem
 
 
-def walk(schema: Any, body: bytes) -> Walked:
-    """Which bytes belong to which field of a parsed fastavro ``schema``, up to the first problem."""
-    steps = _Walk(body)
+def walk(schema: Any, body: bytes, before: int = 0) -> Walked:
+    """Which bytes belong to which field of a parsed fastavro ``schema``, up to the first problem.
+
+    ``before``: as in ``find_problem``. Spans count from the start of the body all the same.
+    """
+    steps = _Walk(body, before)
     try:
         steps.value(schema, 0)
     except _Broken as broken:
@@ -72,7 +78,7 @@ def walk(schema: Any, body: bytes) -> Walked:
         at_fault = [] if steps.field is None else [Span(steps.field, steps.begin, steps.at)]
         return Walked((*steps.spans, *at_fault), problem)
     left = len(body) - steps.at
-    message = f"{left} bytes are left after the record, which ends at byte {steps.at}"
+    message = f"{left} bytes are left after the record, which ends at byte {steps.at + before}"
     trailing = Violation(DecodeProblem.TRAILING_BYTES, None, message, Severity.CRITICAL)
     return Walked(tuple(steps.spans), trailing if left else None)
 
@@ -86,14 +92,15 @@ class _Broken(Exception):
 class _Walk:
     """A position in the body and the top-level field it is in."""
 
-    def __init__(self, body: bytes) -> None:
-        self.body, self.at, self.start, self.begin = body, 0, 0, 0
+    def __init__(self, body: bytes, before: int) -> None:
+        self.body, self.before, self.at, self.start, self.begin = body, before, 0, 0, 0
         self.spans: list[Span] = []
         self.field: str | None = None
         self.named: dict[str, Any] = {}
 
     def where(self) -> str:
-        return f"field {self.field}, byte {self.start}: " if self.field else f"byte {self.start}: "
+        start = self.start + self.before
+        return f"field {self.field}, byte {start}: " if self.field else f"byte {start}: "
 
     def value(self, schema: Any, depth: int) -> None:
         self.start = self.at
@@ -166,7 +173,7 @@ class _Walk:
         try:
             self.body[begin : self.at].decode("utf-8")
         except UnicodeDecodeError as error:
-            message = f"not UTF-8 at byte {begin + error.start}: {error.reason}"
+            message = f"not UTF-8 at byte {begin + error.start + self.before}: {error.reason}"
             raise _Broken(DecodeProblem.INVALID_UTF8, message) from None
 
     def length(self) -> int:

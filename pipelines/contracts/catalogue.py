@@ -109,6 +109,8 @@ def _wrong(file: str, subject: str, text: str) -> list[Finding]:
             found += [Finding(file, f"field {name}: {why}", f"fields.{name}") for name, why in strange]
     except UsageError as error:
         return [Finding(file, str(error))]
+    except RecursionError:
+        return [Finding(file, "nested too deeply to be a schema")]
     return found
 
 

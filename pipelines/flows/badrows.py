@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,9 +10,10 @@ from typing import Any
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from pipelines.badrows.dissect import Dissected, dissect
+from pipelines.badrows.dissect import Dissected, dissect, masked, readable
 from pipelines.badrows.overview import By, Group, Groups, Overview
 from pipelines.badrows.rows import between, grouped, reason
+from pipelines.contracts.evaluate import MASK
 from pipelines.contracts.rules import RuleSet
 from pipelines.flows.ports import SchemaSource, TableStore
 from pipelines.flows.selection import endpoints
@@ -23,22 +24,28 @@ SHOWN_GROUPS, SHOWN_TRIES = 50, 100
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """All that is known of one record. ``table``: where it was found; ``row``: its columns; ``tries``: audit trail."""
+    """All that is known of one record. ``table``: where it was found; ``row``: its columns; ``tries``: audit trail.
+
+    ``key`` and ``headers`` are as they may be shown; ``row`` has them in bytes, and the value.
+    """
 
     table: str
     row: dict[str, Any]
     content: Dissected
     tries: tuple[dict[str, Any], ...]
+    key: str | None = None
+    headers: tuple[tuple[str, str | None], ...] = ()
 
 
 @dataclass(frozen=True)
 class BadRows:
-    """Reads the invalid tables; everything is aggregated in Spark."""
+    """Reads the invalid tables; everything is aggregated in Spark. ``texts``: registered schemas, refused ones too."""
 
     topic: str
     schemas: SchemaSource
     rules: RuleSet
     tables: TableStore
+    texts: Callable[[], Mapping[int, str]]
 
     def overview(
         self, by: Sequence[By], since: datetime, until: datetime, status: Sequence[RowStatus], top: int = SHOWN_GROUPS
@@ -55,12 +62,18 @@ class BadRows:
         for table in (INVALID, ES_INVALID):
             found = self.tables.read(table).where(self._at(partition, offset)).first()
             if found is not None:
-                row = found.asDict(recursive=True)
-                raw = None if row["raw"] is None else bytes(row["raw"])
-                writers = {i: w.text for i, w in self.schemas.current().writers.items()}
                 personal: frozenset[str] = frozenset() if unmask else frozenset(self.rules.personal)
-                return BadRow(table, row, dissect(raw, writers, personal), self._tries(partition, offset))
+                return self._shown(table, found.asDict(recursive=True), personal)
         return None
+
+    def _shown(self, table: str, row: dict[str, Any], personal: frozenset[str]) -> BadRow:
+        """Nobody knows what key and headers hold: their bytes are shown where nothing is personal."""
+        raw = None if row["raw"] is None else bytes(row["raw"])
+        row = {name: MASK if name in personal and value is not None else value for name, value in row.items()}
+        show = masked if personal else readable
+        headers = tuple((h["key"], show(h["value"])) for h in row["headers"] or [])
+        tries = self._tries(row["kafka_partition"], row["kafka_offset"])
+        return BadRow(table, row, dissect(raw, self.texts(), personal), tries, show(row["key"]), headers)
 
     def _tries(self, partition: int, offset: int) -> tuple[dict[str, Any], ...]:
         rows = self.tables.read(AUDIT).where(self._at(partition, offset))

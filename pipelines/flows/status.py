@@ -10,8 +10,10 @@ from typing import Protocol
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from pipelines.badrows.rows import reason
 from pipelines.flows.ports import TableStore
-from pipelines.records import ES_INVALID, INVALID, LEDGER, VALID, RowStatus
+from pipelines.ingest.coordinates import inside
+from pipelines.records import ES_INVALID, INVALID, LEDGER, VALID, OffsetRange, RowStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,22 @@ class JobState:
         return sum(int(getattr(p, name)) for p in self.partitions)
 
 
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """``rows`` of ``judged`` records that are invalid, and how many for which reason, most frequent first.
+
+    A row with several critical violations counts for each of them.
+    """
+
+    rows: int
+    judged: int
+    reasons: Mapping[str, int]
+
+    @property
+    def share(self) -> float:
+        return self.rows / self.judged if self.judged else 0.0
+
+
 class Documents(Protocol):
     """Elasticsearch, as status sees it."""
 
@@ -100,17 +118,39 @@ class Status:
 
     def reasons(self) -> dict[str, int]:
         """Violation code → invalid rows that carry it, most frequent first."""
-        rows = self.tables.read(INVALID).where(F.col("kafka_topic") == self.topic)
-        codes = rows.select(F.explode("violations").alias("v")).where("v.severity = 'critical'")
-        found = codes.groupBy("v.code").count().orderBy(F.desc("count"), "code").collect()
-        return {r["code"]: r["count"] for r in found}
+        return _reasons(self.tables.read(INVALID).where(F.col("kafka_topic") == self.topic))
+
+    def refusals(self, since: datetime) -> tuple[Refusals, Refusals | None]:
+        """What ``ingest`` refused in all batches that it confirmed from ``since`` on, and in the last of them, if any.
+
+        Rows that were replayed in the meantime are valid rows by now: they do not count as refused.
+        """
+        is_ours = (F.col("query") == "ingest") & (F.col("topic") == self.topic)
+        recent = self.tables.read(LEDGER).where(is_ours & (F.col("committed_at") >= F.lit(since)))
+        last = recent.orderBy(F.desc("committed_at")).select("query_id", "batch_id").first()
+        if last is None:
+            return Refusals(0, 0, {}), None
+        is_last = (F.col("query_id") == last["query_id"]) & (F.col("batch_id") == last["batch_id"])
+        return self._refused(recent), self._refused(recent.where(is_last))
+
+    def _refused(self, ledger: DataFrame) -> Refusals:
+        """Of the offsets in these rows of the ledger. A partition's offsets follow each other in time."""
+        bounds = [F.min("from_offset").alias("start"), F.max("until_offset").alias("end")]
+        sums = F.sum(F.col("valid") + F.col("invalid")).alias("judged")
+        found = ledger.groupBy("partition").agg(*bounds, sums).collect()
+        read = [OffsetRange(self.topic, r["partition"], r["start"], r["end"]) for r in found]
+        rows = self.tables.read(INVALID).where(inside(read) & (F.col("status") != RowStatus.REPLAYED.value))
+        return Refusals(rows.count(), sum(r["judged"] for r in found), _reasons(rows))
 
     def samples(self, per_code: int = 1, at_most: int = 12) -> DataFrame:
-        """A few bad rows: coordinates, first code, message, start of the raw value in hex."""
+        """A few bad rows: coordinates, first critical code, message, start of the raw value in hex."""
         rows = self.tables.read(INVALID).where(F.col("kafka_topic") == self.topic)
-        first = F.element_at("violations", 1)["code"].alias("code")
         shown = rows.select(
-            "kafka_partition", "kafka_offset", first, "error_message", F.substring(F.hex("raw"), 1, 24).alias("raw_hex")
+            "kafka_partition",
+            "kafka_offset",
+            reason().alias("code"),
+            "error_message",
+            F.substring(F.hex("raw"), 1, 24).alias("raw_hex"),
         )
         return shown.dropDuplicates(["code"]).orderBy("code").limit(at_most * per_code)
 
@@ -141,3 +181,10 @@ class Status:
     def _count(self, table: str) -> dict[int, int]:
         rows = self.tables.read(table).where(F.col("kafka_topic") == self.topic)
         return {r["kafka_partition"]: r["count"] for r in rows.groupBy("kafka_partition").count().collect()}
+
+
+def _reasons(rows: DataFrame) -> dict[str, int]:
+    """Code of a critical violation → rows of the invalid table that carry it, most frequent first."""
+    codes = rows.select(F.explode("violations").alias("v")).where("v.severity = 'critical'")
+    found = codes.groupBy("v.code").count().orderBy(F.desc("count"), "code").collect()
+    return {r["code"]: r["count"] for r in found}

@@ -54,6 +54,7 @@ def by_reason(invalid: DataFrame) -> dict[str, int]:
     """Code of the first critical violation → refused rows, each counted once. Collects one row per code: few.
 
     In: ``violations``, as in the tables of invalid rows.
+    A warning may come before it, but is no reason: valid rows have them too.
     """
     critical = F.filter("violations", lambda v: v["severity"] == Severity.CRITICAL.value)
     code = F.element_at(critical, 1)["code"].alias("code")

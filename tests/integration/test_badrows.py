@@ -106,7 +106,7 @@ def test_a_person_lists_shows_and_replays(world: World, tmp_path: Path) -> None:
     assert [sum(g["trend"]) for g in listed["by"]["reason"]["groups"]] == [6, 1, 1, 1]
 
     shown = run("badrows", "show", "4", "1")
-    assert (shown["status"], shown["attempt"], shown["key"], shown["tries"]) == ("open", 0, "k", [])
+    assert (shown["status"], shown["attempt"], shown["key"], shown["tries"]) == ("open", 0, "*** (1 bytes)", [])
     pieces = {p["name"]: p for p in shown["pieces"]}
     assert pieces["http_method"]["value"] == "get"
     assert bytes.fromhex(pieces["http_method"]["hex"]) == b"\x06get"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.badrows.dissect import REST, dissect
+from pipelines.badrows.dissect import REST, dissect, masked, readable
 from pipelines.contracts import avro, avro_walk
 from tests.unit.badrows.test_steps import RECORD, V1, body, framed
 
@@ -68,6 +68,52 @@ def test_json_has_fields_without_a_place() -> None:
     found = dissect(b'{"client_ip": "192.0.2.7", "status_code": 200}', WRITERS, PERSONAL)
     assert found.fields() == {"client_ip": "***", "status_code": "200"}
     assert all("**" in p.hex for p in found.pieces if p.name == REST)
+
+
+RENAMED = V1.replace('"client_ip"', '"ip", "aliases": ["client_ip"]')
+AGAIN = V1.replace('"client_ip"', '"addr", "aliases": ["ip"]')
+NESTED = """{"type": "record", "name": "Log", "fields": [
+    {"name": "status_code", "type": {"type": "record", "name": "Inner", "fields": [{"name": "x", "type": "string"}]}},
+    {"name": "api_endpoint", "type": {"type": "map", "values": "string"}},
+    {"name": "http_method", "type": "string"}]}"""
+
+
+@pytest.mark.parametrize(("text", "name"), [(RENAMED, "ip"), (AGAIN, "addr")])
+def test_a_personal_column_is_hidden_under_every_name_that_a_version_gives_it(text: str, name: str) -> None:
+    renamed = {name if field == "client_ip" else field: value for field, value in RECORD.items()}
+    found = dissect(framed(renamed, 8, text), {7: V1, 8: RENAMED, 9: AGAIN} | {8: text, 10: RENAMED}, PERSONAL)
+    assert (found.problem, found.fields()[name], found.fields()["request_id"]) == (None, "***", "r-1")
+    assert [set(p.hex.split()) for p in found.pieces if p.name == name] == [{"**"}]
+
+
+def test_nested_values_of_a_version_are_hidden() -> None:
+    body = bytes.fromhex("02 78 02 02 61 02 62 00 06 47 45 54")
+    raw = b"\x00\x00\x00\x00\x08" + body
+    hidden = dissect(raw, {7: V1, 8: NESTED}, PERSONAL)
+    assert hidden.fields() == {"status_code": "***", "api_endpoint": "***", "http_method": "GET"}
+
+
+def test_json_shows_flat_fields_that_a_version_has_and_nothing_else() -> None:
+    raw = b'{"request_id": "r-1", "remote": "192.0.2.7", "api_endpoint": ["192.0.2.7"], "status_code": {"x": 1}}'
+    hidden = {"request_id": "r-1", "remote": "***", "api_endpoint": "***", "status_code": "***"}
+    assert dissect(raw, WRITERS, PERSONAL).fields() == hidden
+    assert dissect(raw, WRITERS, NOBODY).fields()["remote"] == "192.0.2.7"
+
+
+def test_a_message_and_the_pieces_count_bytes_alike() -> None:
+    whole = framed(RECORD)
+    found = dissect(whole[: whole.index(b"/v6") + 4], WRITERS, NOBODY)
+    assert [p.start for p in found.pieces if p.name == "api_endpoint"] == [15]
+    assert found.problem == "field api_endpoint, byte 15: claims 10 bytes, 4 are left"
+    assert dissect(whole + b"!", WRITERS, NOBODY).problem == (
+        f"1 bytes are left after the record, which ends at byte {len(whole)}"
+    )
+
+
+def test_keys_and_headers_are_text_or_hex_or_a_length() -> None:
+    values = [None, b"k", b"\xff\x00", b"a\x1b"]
+    assert [readable(v) for v in values] == [None, "k", "ff 00", "61 1b"]
+    assert [masked(v) for v in values] == [None, "*** (1 bytes)", "*** (2 bytes)", "*** (2 bytes)"]
 
 
 @pytest.mark.parametrize("raw", [None, b"", b"\x00", b"\x00\x00\x00\x00\x63abc"])

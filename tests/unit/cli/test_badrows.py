@@ -6,6 +6,7 @@ import importlib
 import json
 import threading
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +21,7 @@ from pipelines.badrows.dissect import Dissected, Piece
 from pipelines.badrows.overview import By, Group, Groups, Overview
 from pipelines.cli import app, options
 from pipelines.cli.badrows import spark_line
-from pipelines.errors import SdpError
+from pipelines.errors import SdpError, UsageError
 from pipelines.flows.badrows import BadRow
 from pipelines.flows.replay import Forecast, Pace, Report, Sample
 
@@ -52,6 +53,8 @@ ROW = BadRow(
         "attempt": 1,
     },
     content=Dissected((Piece("(header)", 0, 2, "00 00", ""),), "2 bytes"),
+    key="k",
+    headers=(("h", "ff"), ("h", None)),
     tries=(
         {"at": AT, "who": "ana", "recipe": "r", "outcome": "failed_step", "codes": ["short_header"], "message": "m"},
     ),
@@ -136,8 +139,33 @@ def test_show_as_json_is_one_object(rows: FakeRows) -> None:
     found = json.loads(call("show", "5", "7", "--unmask", "--json").stdout)
     assert rows.asked == [(5, 7, True)]
     assert found["pieces"] == [{"name": "(header)", "from": 0, "until": 2, "hex": "00 00", "value": ""}]
-    assert (found["key"], found["headers"], found["bytes"]) == ("k", {"h": "ff"}, 2)
+    assert (found["key"], found["bytes"]) == ("k", 2)
+    assert found["headers"] == [{"key": "h", "value": "ff"}, {"key": "h", "value": None}]
     assert "raw" not in found
+
+
+ODD = "a\x1b[2J\x9b\u202e\n\ud800"
+SPELT_OUT = r"a\x1b[2J\x9b\u202e\n\ud800"
+
+
+def test_no_value_commands_the_terminal(rows: FakeRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = ({"at": AT, "who": ODD, "recipe": "r", "outcome": "o", "codes": [], "message": ODD},)
+    content = Dissected((Piece(ODD, 0, 1, "00", ODD),), ODD)
+    odd = replace(ROW, key=ODD, headers=((ODD, ODD),), tries=tries, content=content)
+    monkeypatch.setattr(rows, "one", lambda *_, **__: odd)
+    monkeypatch.setattr(options.out, "width", 400)
+    printed = call("show", "5", "7").stdout
+    assert printed.count(SPELT_OUT) == 8
+    assert all(c.isprintable() for c in printed.replace("\n", ""))
+    as_json = call("show", "5", "7", "--json").stdout
+    assert all(c.isprintable() for c in as_json.replace("\n", ""))
+    assert json.loads(as_json)["key"] == ODD
+
+
+def test_a_state_that_does_not_exist_starts_no_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "bad_rows", lambda settings: pytest.fail("Spark would have been started"))
+    result = call("list", "--status", "nope")
+    assert isinstance(result.exception, UsageError)
 
 
 @pytest.mark.parametrize(

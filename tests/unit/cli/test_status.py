@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
@@ -14,7 +14,7 @@ from pipelines import bootstrap
 from pipelines.cli import app, options
 from pipelines.cli.status import as_data, job_states
 from pipelines.errors import SinkUnavailable
-from pipelines.flows.status import JobState, PartitionState, Status
+from pipelines.flows.status import JobState, PartitionState, Refusals, Status
 
 AT = datetime(2026, 1, 31, 12, 0, 5)  # noqa: DTZ001 Spark gives UTC without saying so
 FINE = PartitionState(
@@ -137,14 +137,17 @@ def test_as_data() -> None:
 class FakeStatus:
     """The states of both jobs, or an Elasticsearch that is away."""
 
-    def __init__(self, ingest: JobState, index: JobState | None = None) -> None:
-        self._ingest, self._index = ingest, index
+    def __init__(
+        self, ingest: JobState, index: JobState | None = None, refused: tuple[Refusals, Refusals | None] | None = None
+    ) -> None:
+        self._ingest, self._index, self._refused = ingest, index, refused or (Refusals(0, 0, {}), None)
 
     def ingest(self) -> JobState:
         return self._ingest
 
-    def reasons(self) -> dict[str, int]:
-        return {"null_value": 60, "trailing_bytes": 30} if self._ingest.total("invalid") else {}
+    def refusals(self, since: datetime) -> tuple[Refusals, Refusals | None]:
+        assert abs(datetime.now(UTC) - since - timedelta(hours=24)) < timedelta(minutes=1)
+        return self._refused
 
     def index(self) -> JobState:
         if self._index is None:
@@ -165,8 +168,14 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def sdp_status(monkeypatch: pytest.MonkeyPatch, ingest: JobState, index: JobState | None, *more: str) -> Result:
-    monkeypatch.setattr(bootstrap, "status", lambda _: FakeStatus(ingest, index))
+def sdp_status(
+    monkeypatch: pytest.MonkeyPatch,
+    ingest: JobState,
+    index: JobState | None,
+    *more: str,
+    refused: tuple[Refusals, Refusals | None] | None = None,
+) -> Result:
+    monkeypatch.setattr(bootstrap, "status", lambda _: FakeStatus(ingest, index, refused))
     return CliRunner().invoke(app, ["status", *more])
 
 
@@ -200,13 +209,28 @@ def test_states_of_invalid_rows_are_shown_once_there_is_more_than_one(shown: pyt
     assert "index: invalid rows by state" not in result.stdout
 
 
-@pytest.mark.parametrize(("valid", "warns"), [(4_411, False), (4_409, True)])
-def test_the_refused_share_is_a_warning_above_two_percent(shown: pytest.MonkeyPatch, valid: int, warns: bool) -> None:
-    ingest = replace(FINE, valid=valid, held_valid=valid, until=valid + 100)
-    result = sdp_status(shown, state(ingest), state(FINE, job="index"))
-    [line] = [line for line in result.stdout.splitlines() if "refused: 90 records" in line]
-    assert "null_value 60, trailing_bytes 30" in line
+REASONS = {"null_value": 60, "trailing_bytes": 30}
+
+
+@pytest.mark.parametrize(
+    ("judged", "last", "warns"),
+    [(4_501, (2, 100), False), (4_499, (0, 100), True), (100_000, (3, 100), True), (4_499, (0, 0), True)],
+    ids=["neither", "the window", "a fresh burst", "a last batch without records"],
+)
+def test_more_than_two_percent_is_a_warning_in_the_window_or_the_last_batch(
+    shown: pytest.MonkeyPatch, judged: int, last: tuple[int, int], warns: bool
+) -> None:
+    refused = Refusals(90, judged, REASONS), Refusals(*last, {})
+    result = sdp_status(shown, state(FINE), state(FINE, job="index"), refused=refused)
+    [line] = [line for line in result.stdout.splitlines() if "refused in the last 24 hours: 90 records" in line]
+    assert "null_value 60, trailing_bytes 30; in the last batch: " in line
     assert line.startswith("WARNING, more than 2% is refused") == warns
+
+
+def test_what_was_refused_long_ago_is_not_spoken_of(shown: pytest.MonkeyPatch) -> None:
+    """The ledger holds invalid rows, but no batch of the last 24 hours."""
+    result = sdp_status(shown, state(FINE), state(FINE, job="index"), refused=(Refusals(0, 0, {}), None))
+    assert "refused" not in result.stdout
 
 
 def test_nothing_is_said_of_refusals_where_there_are_none(shown: pytest.MonkeyPatch) -> None:
@@ -240,11 +264,19 @@ def test_a_job_that_never_ran(shown: pytest.MonkeyPatch) -> None:
 
 
 def test_json_is_one_object(shown: pytest.MonkeyPatch) -> None:
-    result = sdp_status(shown, state(replace(FINE, gaps=0)), state(FINE, job="index"), "--json")
+    refused = Refusals(90, 1_000, REASONS), Refusals(1, 4, {"null_value": 1})
+    result = sdp_status(shown, state(replace(FINE, gaps=0)), state(FINE, job="index"), "--json", refused=refused)
     assert result.exit_code == 1
     found = json.loads(result.stdout)
     assert list(found) == ["ingest", "index", "unavailable", "refused"]
-    assert found["refused"] == {"rows": 90, "share": 90 / 990, "reasons": {"null_value": 60, "trailing_bytes": 30}}
+    assert found["refused"] == {
+        "hours": 24,
+        "rows": 90,
+        "judged": 1_000,
+        "share": 0.09,
+        "reasons": REASONS,
+        "last_batch": {"rows": 1, "judged": 4, "share": 0.25, "reasons": {"null_value": 1}},
+    }
     assert (found["ingest"]["adds_up"], found["index"]["adds_up"], found["unavailable"]) == (False, True, None)
     assert found["ingest"]["problems"] == ["partition 0: 1000 offsets read, 993 explained"]
     assert found["index"]["last_committed_at"] == "2026-01-31 12:00:05"

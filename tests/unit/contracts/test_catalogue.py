@@ -226,6 +226,12 @@ def test_defaults_in_depth_and_of_named_types() -> None:
     assert flaws("s", json.dumps({"type": "record", "name": "R", "fields": fields})) == []
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"type": "array", "items": ' * 900 + '"int"' + "}" * 900])
+def test_a_text_that_is_nested_too_deeply_is_no_schema(text: str) -> None:
+    [flaw] = flaws("api6-logs-value", text)
+    assert flaw
+
+
 # --- one file ------------------------------------------------------------------------------------------------------
 
 MISFIT = {"name": "brand_new", "type": "string"}

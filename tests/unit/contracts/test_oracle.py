@@ -75,3 +75,6 @@ def test_bodies_in_plain_python(case: AvroCase) -> None:
     assert (found.code, found.field) == (case.code, case.at)
     if case.byte is not None:
         assert found.message.startswith(f"field {case.at}, byte {case.byte}: ")
+        behind_header = find_problem(SCHEMA.parsed, case.body, 5)
+        assert behind_header is not None
+        assert behind_header.message.startswith(f"field {case.at}, byte {case.byte + 5}: ")

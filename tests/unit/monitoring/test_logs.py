@@ -68,6 +68,24 @@ def test_the_other_lines_carry_the_seconds_since_the_step_before(written: io.Str
     ]
 
 
+@pytest.mark.parametrize(("refused", "level"), [(20, "info"), (21, "warning")])
+def test_more_than_two_percent_refused_is_a_warning(written: io.StringIO, refused: int, level: str) -> None:
+    batch = Batch("ingest", "query-1", 7, (OffsetRange("logs", 0, 0, 400), OffsetRange("logs", 3, 5, 605)))
+    BatchLog("ingest").refused(batch, {"null_value": 1, "trailing_bytes": refused - 1})
+    [line] = lines(written)
+    assert line == {
+        "job": "ingest",
+        "level": level,
+        "event": "batch_refused",
+        "batch_id": 7,
+        "records": 1_000,
+        "refused": refused,
+        "share": refused / 1_000,
+        "reasons": {"trailing_bytes": refused - 1, "null_value": 1},
+    }
+    assert list(line["reasons"]) == ["trailing_bytes", "null_value"]
+
+
 def test_a_retry_says_why_and_how_long_it_pauses(written: io.StringIO) -> None:
     BatchLog("index").retry(SinkUnavailable("Elasticsearch", "http://e", "429 too many\n\tat x.y(Z.java)"), 1.94)
     [line] = lines(written)
