@@ -152,7 +152,8 @@ def _try(settings: Settings, proposed: RuleSet, since: datetime, until: datetime
 
 
 def _read(file: Path, settings: Settings) -> RuleSet:
-    return load_rules(file, LogSchema(avro.load(settings.registry.subject).text).kinds)
+    subject = settings.registry.subject
+    return load_rules(file, LogSchema(avro.load(subject).text).kinds, subject)
 
 
 def _by_rule(verdict: Verdict) -> Table:
