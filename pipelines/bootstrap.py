@@ -19,6 +19,7 @@ from pipelines.adapters.dead_letters import DeadLetterTopic
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.exposition import Exposition
 from pipelines.adapters.hadoop_fs import HadoopFiles
+from pipelines.adapters.java_regex import java_refusal
 from pipelines.adapters.kafka import KafkaAdmin, ensure_topics
 from pipelines.adapters.lease import Lease, StopAsked
 from pipelines.adapters.ledger import Ledger
@@ -109,7 +110,7 @@ def schema_trial(settings: Settings, spark: SparkSession | None = None) -> Schem
         subject=settings.registry.subject,
         topic=settings.kafka.topic,
         base=base,
-        rules=load_rules(settings.rules_path, base.kinds),
+        rules=load_rules(settings.rules_path, base.kinds, settings.registry.subject),
         versions=Registry(settings.registry),
         records=lambda: KafkaBroker(spark or spark_session(settings, "sdp-schemas-test"), settings.kafka),
         registry_url=settings.registry.url,
@@ -267,8 +268,10 @@ class _Wiring:
         self.files = HadoopFiles(spark)
         self.place = _place(name, settings)
         rule_file = settings.rules_uri
-        self.book = RuleBook(rule_file_reader(self.files, rule_file), rule_file, lambda: base.kinds, self.log)
-        self.pinned = PinnedRules(self.files, f"{self.place}.rules")
+        subject, refusal = settings.registry.subject, java_refusal(spark)
+        read_rules = rule_file_reader(self.files, rule_file)
+        self.book = RuleBook(read_rules, rule_file, subject, lambda: base.kinds, refusal, self.log)
+        self.pinned = PinnedRules(self.files, f"{self.place}.rules", refusal)
         self.rule_sets = RuleSets(spark, self.tables)
         self.schemas = RegisteredSchemas(Registry(settings.registry), settings.registry, base)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 from py4j.protocol import Py4JJavaError
 
 from pipelines.adapters.hadoop_fs import HadoopFiles
-from pipelines.contracts.rule_file import parse_rules, read_rules
+from pipelines.contracts.rule_file import Refusal, parse_rules, read_rules
 from pipelines.contracts.rules import RuleSet
 from pipelines.errors import InvalidRuleFile, SdpError, Unavailable
 from pipelines.settings import is_uri
@@ -25,18 +25,26 @@ class RuleNews(Protocol):
 class RuleBook:
     """The rule set as the file has it now, or the last good one.
 
-    ``fields``: the kind of each field of the subject, as of now. The constructor reads the file for the first time and
-    raises InvalidRuleFile, or Unavailable where its file system is away. Later a file that can't be used changes
-    nothing; ``news`` is told once per content.
+    ``fields``: the kind of each field of the subject, as of now. ``refusal``: what Java has against a rule, so that no
+    set is taken that no batch could be judged by. The constructor reads the file for the first time and raises
+    InvalidRuleFile, or Unavailable where its file system is away. Later a file that can't be used changes nothing;
+    ``news`` is told once per content.
     """
 
     def __init__(
-        self, read: Callable[[], str], name: str, fields: Callable[[], Mapping[str, str]], news: RuleNews
+        self,
+        read: Callable[[], str],
+        name: str,
+        subject: str,
+        fields: Callable[[], Mapping[str, str]],
+        refusal: Refusal,
+        news: RuleNews,
     ) -> None:
-        self._read, self._name, self._fields, self._news = read, name, fields, news
+        self._read, self._name, self._subject, self._fields = read, name, subject, fields
+        self._refusal, self._news = refusal, news
         text, kinds = read(), dict(fields())
         self._seen: object = (text, kinds)
-        self._rules = parse_rules(text, name, kinds)
+        self._rules = self._parse(text, kinds)
 
     def current(self) -> RuleSet:
         """The rules for a batch that begins now."""
@@ -47,10 +55,13 @@ class RuleBook:
             return self._rules
         if (text, kinds) != self._seen:
             try:
-                self._take(parse_rules(text, self._name, kinds), seen=(text, kinds))
+                self._take(self._parse(text, kinds), seen=(text, kinds))
             except InvalidRuleFile as error:
                 self._refuse(error, seen=(text, kinds))
         return self._rules
+
+    def _parse(self, text: str, kinds: Mapping[str, str]) -> RuleSet:
+        return parse_rules(text, self._name, kinds, self._subject, self._refusal)
 
     def _take(self, rules: RuleSet, seen: object) -> None:
         before, self._rules, self._seen = self._rules.fingerprint, rules, seen

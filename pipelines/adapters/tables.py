@@ -53,7 +53,7 @@ COLUMNS = {
 }
 _PARTITIONED_BY = {VALID: "date, hour", INVALID: "date, hour", ES_INVALID: "date", LEDGER: "date", AUDIT: "date"}
 _FILTERED = {
-    VALID: "kafka_partition,kafka_offset,batch_id,event_time,status_code",
+    VALID: "kafka_partition,kafka_offset,kafka_timestamp,batch_id,event_time,status_code",
     INVALID: "kafka_partition,kafka_offset,batch_id,error_type",
     ES_INVALID: "kafka_partition,kafka_offset,batch_id",
     LEDGER: "query,batch_id,partition,until_offset",

@@ -150,7 +150,8 @@ def _try(settings: Settings, proposed: RuleSet, since: datetime, until: datetime
 
 
 def _read(file: Path, settings: Settings) -> RuleSet:
-    return load_rules(file, base_schema(settings.registry.subject).kinds)
+    subject = settings.registry.subject
+    return load_rules(file, base_schema(subject).kinds, subject)
 
 
 def _by_rule(verdict: Verdict) -> Table:

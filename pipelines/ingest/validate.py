@@ -224,11 +224,9 @@ def _broken(rule: r.Rule) -> Column:
             return too_low if high is None else too_low | _ordered(">", value, high)
         case r.OneOf(values=values):
             return ~value.isin(*values)
-        case r.Pattern(regex=regex, whole=True):
-            return ~value.rlike(rf"\A(?:{regex})\z" if "|" in regex else rf"\A{regex}\z")
-        case r.Pattern(regex=regex):
-            prefix = _literal_prefix(regex)
-            return ~(value.rlike(regex) if prefix is None else value.startswith(prefix))
+        case r.Pattern():
+            prefix = None if rule.whole else _literal_prefix(rule.regex)
+            return ~(value.rlike(java_regex(rule)) if prefix is None else value.startswith(prefix))
         case r.Length(min=low, max=high):
             return _is_shorter(value, low) if high is None else _is_shorter(value, low) | _is_longer(value, high)
         case r.Ip():
@@ -286,6 +284,14 @@ def _is_blank(value: Column) -> Column:
     """Whether only BLANK characters are in it, or none. A first visible ASCII character decides nearly always."""
     starts_visible = F.ascii(value).between(33, 126)
     return ~starts_visible & ~value.rlike(f"[^{r.BLANK}]")
+
+
+def java_regex(rule: r.Pattern) -> str:
+    """What Java must find. With ``(?d)`` its ``.`` is any character but a line feed, as Python's is."""
+    flag = "(?d)" if "." in rule.regex else ""
+    if not rule.whole:
+        return flag + rule.regex
+    return rf"{flag}\A(?:{rule.regex})\z" if "|" in rule.regex else rf"{flag}\A{rule.regex}\z"
 
 
 def _literal_prefix(regex: str) -> str | None:

@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
+from pipelines.adapters.java_regex import java_refusal
+from pipelines.contracts import regex
 from pipelines.contracts.evaluate import evaluator
 from pipelines.contracts.evolution import merge
-from pipelines.contracts.rules import RuleSet
+from pipelines.contracts.rules import Pattern, RuleSet
 from pipelines.ingest.decode import decode_problem
 from pipelines.ingest.judge import judge
 from pipelines.ingest.validate import problem, rule_violations, validate, violations
@@ -253,3 +255,141 @@ def test_what_the_type_of_a_field_decides_is_decided_before_the_plan_runs(spark:
     assert "1500000000000" in plan
     assert "typeof" not in plan
     assert "as double" not in plan
+
+
+ODD = [
+    "a",
+    "b",
+    "k",
+    "K",
+    "\u212a",
+    "s",
+    "ſ",
+    "é",
+    "É",
+    "\u0301",
+    "ß",
+    "ı",
+    "🦊",
+    "🦋",
+    "\uffff",
+    "_",
+    "-",
+    "^",
+    "]",
+    "\\",
+]
+ODD += [
+    "\n",
+    "\r",
+    "\u0085",
+    "\u2028",
+    "\u2029",
+    "\v",
+    "\t",
+    " ",
+    "\u00a0",
+    "\x00",
+    "\x1c",
+    "0",
+    "٣",
+    ".",
+    "{",
+    "}",
+    "&",
+]
+odd_texts = st.text(st.sampled_from(ODD), max_size=8)
+
+
+def escaped(character: str) -> str:
+    """A character as it may be written anywhere."""
+    return (
+        f"\\{character}" if character.isascii() and not character.isalnum() and character.isprintable() else character
+    )
+
+
+def in_hex(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65_536 else character
+
+
+characters = st.sampled_from(ODD).flatmap(lambda c: st.sampled_from([escaped(c), escaped(c), in_hex(c)]))
+ranges = st.tuples(st.sampled_from(ODD), st.sampled_from(ODD)).map(
+    lambda ends: f"{escaped(min(ends))}-{escaped(max(ends))}"
+)
+classes = st.tuples(
+    st.sampled_from(["[", "[^"]), st.lists(characters | ranges, min_size=1, max_size=4), st.sampled_from(["", "-"])
+).map(lambda parts: f"{parts[0]}{''.join(parts[1])}{parts[2]}]")
+of_one = st.tuples(
+    characters | classes | st.just("."),
+    st.sampled_from(["", "", "?", "*", "+", "{2}", "{1,}", "{0,2}", "*?", "+?", "??", "{1,3}?", "{2,}?"]),
+).map("".join)
+
+
+def grouped(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    counts = ["", "?", "{2}", "{0,2}", "{1,3}", "??", "{1,2}?"]
+    return st.tuples(st.sampled_from(["(", "(?:"]), inner, st.just(")"), st.sampled_from(counts)).map("".join)
+
+
+def joined(item: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    sequences = st.tuples(st.sampled_from(["", "", "", "^"]), st.lists(item, min_size=1, max_size=3).map("".join))
+    return st.lists(sequences.map("".join), min_size=1, max_size=3).map("|".join)
+
+
+patterns = st.recursive(joined(of_one), lambda inner: joined(of_one | grouped(inner)), max_leaves=6)
+
+
+def agree_on_patterns(spark: SparkSession, expressions: Sequence[str], values: Sequence[str]) -> None:
+    """Both evaluators name the same rules for every text, whether it must be found or match the whole."""
+    for one in expressions:
+        regex.check(one)
+    rules = [rule(0, "pattern", "s", regex=one, whole=whole) for one in expressions for whole in (False, True)]
+    rows = [dict.fromkeys("inmfgdest") | {"s": value} for value in values]
+    for some in sets_of(rules):
+        in_python = evaluator(some)
+        for row, found in zip(rows, codes_in_spark(spark, some, rows), strict=True):
+            wanted = [v.code for v in in_python(row, NOW_MS)]
+            assert found == wanted, (row["s"], [r for r in some.rules if (r.id in found) != (r.id in wanted)])
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(expressions=many(patterns, 30, 60), values=many(odd_texts, 60, 120))
+def test_both_evaluators_agree_on_every_pattern_that_is_accepted(
+    spark: SparkSession, expressions: list[str], values: list[str]
+) -> None:
+    agree_on_patterns(spark, expressions, values)
+
+
+def test_both_evaluators_agree_on_every_character(spark: SparkSession) -> None:
+    some = [chr(code) for code in (*range(0x3000), 0x212A, 0xFB05, 0xFFFF, 0x10000, 0x1F98A, 0x10FFFF)]
+    expressions = [".", "^a.b", "[^a]", "[a-z]", "[A-Z]", "k", "s", "é", "^É", "[^\\x00-\\x1f]", "[\\u0080-\\uffff]"]
+    expressions += ["\\_\\-\\<\\>\\ \\#", "[\\n\\r\\t\\f]", "[ß-ſ]", "a.*b", "[🦊-🦎]", "[^🦊]{2,}", "x|a[^b]b|^y"]
+    agree_on_patterns(spark, expressions, [text for c in some for text in (c, f"a{c}b")])
+
+
+@pytest.mark.parametrize(
+    ("expression", "text"),
+    [
+        ("(?:[a-z]|-){0,499}", "a-" * 4_000),
+        ("(?:(?:[a-z]|-){1,21}_?){0,20}", "a-" * 210),
+        ("[^a]{2,}", "é🦊" * 4_000),
+        ("[^a]*b", "é🦊" * 4_000),
+        (".{0,1000}.{0,990}", "é🦊" * 990),
+        ("(?:/[a-z]+){0,100}", "/" + "a" * 100_000),
+        ("x?" * 990, "x" * 990),
+        ("(" * 20 + "a" + ")" * 20, "a"),
+    ],
+)
+def test_no_text_overflows_the_stack_of_java(spark: SparkSession, expression: str, text: str) -> None:
+    agree_on_patterns(spark, [expression], [text, f"{text}!"])
+
+
+@pytest.mark.parametrize("refused", ["^/v6/[a-z]+/{id}", "a{,3}", "(?a)b", "[[a]", r"\0", r"\U0001F600", "(?(1)x|y)"])
+def test_java_is_asked_what_it_has_against_a_rule(spark: SparkSession, refused: str) -> None:
+    def asked(expression: str) -> str | None:
+        return java_refusal(spark)(Pattern.model_validate(rule(0, "pattern", "s", regex=expression)))
+
+    assert asked("^/v6/[a-z]+") is None
+    assert str(asked(refused)).startswith(
+        f"Java refuses the regex {refused!r}: java.util.regex.PatternSyntaxException: "
+    )

@@ -11,6 +11,7 @@ from py4j.protocol import Py4JJavaError
 
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.rule_book import RuleBook, rule_file_reader
+from pipelines.contracts.rules import Rule
 from pipelines.errors import InvalidRuleFile, SdpError, Unavailable
 
 ONE = """\
@@ -20,6 +21,7 @@ rules:
 """
 TWO = ONE.replace("critical", "warning")
 BAD = ONE.replace("field: a", "field: b")
+PATTERN = ONE.replace("required", "pattern, regex: a")
 
 
 @dataclass
@@ -29,11 +31,15 @@ class Desk:
     content: str | SdpError = ONE
     kinds: dict[str, str] = field(default_factory=lambda: {"a": "text"})
     said: list[str] = field(default_factory=list)
+    java_says: str | None = None
 
     def read(self) -> str:
         if isinstance(self.content, SdpError):
             raise self.content
         return self.content
+
+    def refusal(self, rule: Rule) -> str | None:
+        return self.java_says if rule.check == "pattern" else None
 
     def rules_swapped(self, before: str, after: str) -> None:
         assert before != after
@@ -43,7 +49,7 @@ class Desk:
         self.said.append(str(error))
 
     def book(self) -> RuleBook:
-        return RuleBook(self.read, "rules.yaml", lambda: self.kinds, self)
+        return RuleBook(self.read, "rules.yaml", "s", lambda: self.kinds, self.refusal, self)
 
 
 def severity(book: RuleBook) -> str:
@@ -133,6 +139,23 @@ def test_at_the_start_there_is_no_last_good_set(desk: Desk, trouble: str | SdpEr
     desk.content = trouble
     with pytest.raises(SdpError):
         desk.book()
+
+
+def test_a_set_that_java_refuses_is_not_taken(desk: Desk) -> None:
+    book = desk.book()
+    desk.content, desk.java_says = PATTERN, "Java refuses the regex 'a': so it is"
+    assert severity(book) == "critical"
+    assert book.current().rules[0].check == "required"
+    assert desk.said == ["rules.yaml:3: one: Java refuses the regex 'a': so it is"]
+    with pytest.raises(InvalidRuleFile, match=r"rules\.yaml:3: one: Java refuses"):
+        desk.book()
+
+
+def test_a_set_for_another_subject_is_not_taken(desk: Desk) -> None:
+    book = desk.book()
+    desk.content = ONE.replace("subject: s", "subject: other")
+    assert severity(book) == "critical"
+    assert desk.said == ["rules.yaml:1: these rules are for subject 'other', not for 's'"]
 
 
 @dataclass

@@ -111,8 +111,14 @@ def test_a_mistake_is_named_with_its_line(tmp_path: Path, good: str, bad: str, l
 @pytest.mark.parametrize(
     ("check", "line", "reason"),
     [
-        ("check: pattern\n    regex: '['", 10, "rules.0.regex: Value error, not a regular expression"),
-        ("check: pattern\n    regex: 'a{99999999999999}'", 10, "rules.0.regex: Value error, not a regular expression"),
+        ("check: pattern\n    regex: '['", 10, "r: regex '[': at character 2: a ] is missing"),
+        ("check: pattern\n    regex: '[[a]'", 10, "r: regex '[[a]': at character 2: write \\[ for"),
+        ("check: pattern\n    regex: ^/{id}", 10, "r: regex '^/{id}': at character 3: { begins no quantifier"),
+        (
+            "check: pattern\n    whole: true\n    regex: (a|b)*",
+            11,
+            "r: regex '(a|b)*': at character 6: Java's",
+        ),
         ("check: length\n    min: 3\n    max: 2", 4, "rules.0: Value error, min 3 is greater than max 2"),
         ("check: length\n    min: -1", 10, "rules.0.min: Input should be greater than or equal to 0"),
         ("check: one_of\n    values: []", 10, "rules.0.values: Tuple should have at least 1 item"),
@@ -298,3 +304,17 @@ def test_a_file_that_holds_itself_is_a_mistake(text: str) -> None:
 def test_the_first_of_several_mistakes_is_named(tmp_path: Path) -> None:
     text = GOOD.replace("severity: critical", "severity: mild").replace("min: 1", "min: one")
     assert refusal(tmp_path, text).line == 7
+
+
+def test_rules_for_another_subject_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text("# ours\nsubject: other\nrules: []\n", encoding="utf-8")
+    with pytest.raises(InvalidRuleFile, match=r"rules\.yaml:2: these rules are for subject 'other', not for 's'"):
+        load_rules(path, KINDS, "s")
+    assert load_rules(path, KINDS, "other").rules == ()
+
+
+def test_what_an_engine_has_against_a_regex_is_named_at_its_place() -> None:
+    rule = "  - {id: one, field: name, severity: critical, message: m, owner: us, check: pattern,\n     regex: a}\n"
+    with pytest.raises(InvalidRuleFile, match=r"^rules:4: one: no, says Java$"):
+        parse_rules(f"subject: s\nrules:\n{rule}", "rules", KINDS, refusal=lambda _: "no, says Java")
