@@ -91,9 +91,10 @@ def endpoints(settings: Settings) -> dict[str, Any]:
 
 
 def running_ports(settings: Settings) -> set[str]:
-    """Names of the port settings whose servers run."""
-    running = processes(settings)
-    return {key for server in SERVERS if running.alive(server.name) for key in server.port_keys}
+    """Names of the port settings of servers of which at least one node runs."""
+    alive = processes(settings).alive
+    up = [server for server in _known(settings) if any(map(alive, map(server.node_name, server.nodes)))]
+    return {key for server in up for key in server.port_keys}
 
 
 def purgeable(settings: Settings) -> list[Path]:

@@ -187,6 +187,17 @@ def test_three_nodes_get_a_process_each(settings: Settings) -> None:
     assert running(three) == ["elasticsearch", "kafka", "kafka-2", "kafka-3", "metastore", "registry"]
 
 
+@pytest.mark.parametrize("dead", ["kafka", "kafka-2"])
+def test_a_node_that_died_comes_back_and_the_others_keep_process_and_port(settings: Settings, dead: str) -> None:
+    three = load(home=str(settings.home), overrides=["stack.brokers=3"], stack=settings.stack.model_dump())
+    first = lifecycle.up(three)
+    known = processes(settings)
+    pids = {name: known.pid(name) for name in running(settings)}
+    known.stop(dead)
+    assert lifecycle.up(three) == first
+    assert {name for name, pid in pids.items() if known.pid(name) != pid} == {dead}
+
+
 def test_purge_removes_data_tables_and_checkpoints_of_this_home_only(settings: Settings, tmp_path: Path) -> None:
     lifecycle.up(settings)
     elsewhere = tmp_path / "elsewhere"
