@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from pipelines.errors import InvalidSetting, UsageError
@@ -179,7 +180,10 @@ class SparkSettings(Section):
 
 
 class Ports(Section):
-    """Ports of the local stack; more brokers or nodes take the ones above. 0 means: any free port, then kept."""
+    """Ports of the local stack; more brokers or nodes take the ones above. 0 means: any free port.
+
+    A port that no setting gives stays what it was at the last start; these are the ones of the first.
+    """
 
     kafka: int = Field(9092, ge=0, le=65535)
     kafka_controller: int = Field(9192, ge=0, le=65535)
@@ -225,6 +229,14 @@ class Settings(BaseSettings):
     stack: StackSettings
     producer: ProducerSettings = ProducerSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+
+    @field_validator("home")
+    @classmethod
+    def _can_be_a_folder(cls, home: Path) -> Path:
+        nearest = next(path for path in (home, *home.absolute().parents) if os.path.exists(path))  # noqa: PTH110 never raises
+        if not nearest.is_dir():
+            raise PydanticCustomError("folder", "{nearest} is not a folder", {"nearest": str(nearest)})
+        return home
 
     @property
     def home_path(self) -> Path:

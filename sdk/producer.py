@@ -132,7 +132,8 @@ class Api6LogProducer:
 def _rules(settings: Settings) -> RuleSet | None:
     if settings.producer.on_invalid == "send":
         return None
-    return load_rules(settings.rules_path, base_schema(settings.registry.subject).kinds)
+    subject = settings.registry.subject
+    return load_rules(settings.rules_path, base_schema(subject).kinds, subject)
 
 
 def _columns(subject: str) -> dict[str, str | None]:

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from pipelines.errors import Unavailable, UsageError
 from pipelines.settings import Settings
+from stack.lock import lock_file
 
 POMS = Path(__file__).parent / "poms"
 ARCHIVES = frozenset({"registry", "elasticsearch"})
@@ -44,14 +45,14 @@ def known_sets() -> tuple[str, ...]:
 def fetch(settings: Settings, sets: Iterable[str], console: Console | None = None) -> None:
     """Make sure that each set is complete on disk; does nothing for a set that is.
 
-    Raises UsageError for an unknown set or a missing Maven, Unavailable when Maven could not get the files.
+    Raises UsageError for an unknown set, a missing Maven or a folder that can't be written to, Unavailable when Maven
+    could not get the files.
     """
     shown = console or Console(stderr=True)
     for name in sets:
         target = _target(settings, name)
         if target.is_dir():
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.parent / f".{name}.lock"):
             if not target.is_dir():  # another process may have filled it while we waited for the lock
                 _fill(name, target, shown)
@@ -82,7 +83,7 @@ def _target(settings: Settings, name: str) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as handle:
+    with lock_file(path) as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

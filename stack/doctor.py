@@ -24,6 +24,8 @@ NEEDED_MEMORY_GIB = 6.0
 NEEDED_DISK_GIB = 10.0
 """Jars and servers 1 GiB; the rest for a demo's topics, tables and indices."""
 _GIB = 1024**3
+_ADDRESSES = {"kafka": "bootstrap", "elasticsearch": "url", "registry": "url", "metastore": "uri"}
+"""Server → its setting that says where clients find it."""
 _JAR = re.compile(r"(?P<artifact>.+?)-(?P<version>\d[\w.]*)\.jar$")
 
 
@@ -135,7 +137,7 @@ def _matches(wheel: str, artifact: str, versions: dict[str, str]) -> Finding:
 def check_ports(settings: Settings) -> Iterator[Finding]:
     """Ports that a server of ours, which isn't running, would want but somebody else has."""
     running = lifecycle.running_ports(settings)
-    for key, numbers in ports.wanted(settings.stack).items():
+    for key, numbers in lifecycle.wanted_ports(settings).items():
         for port in numbers:
             if port and key not in running and not ports.is_free(port):
                 advice = (
@@ -145,40 +147,43 @@ def check_ports(settings: Settings) -> Iterator[Finding]:
 
 
 def check_servers(settings: Settings) -> Iterator[Finding]:
-    """Whether each server of the local stack answers; elsewhere, whether anybody listens at its address."""
-    if settings.env != "local":
-        yield from _check_addresses(settings)
-        return
-    for name, state in lifecycle.status(settings)["servers"].items():
+    """Whether each server of the local stack answers; elsewhere, whether anybody listens at its address.
+
+    The latter also where a setting sends jobs past the local stack.
+    """
+    stack = lifecycle.status(settings)["servers"] if settings.env == "local" else {}
+    for name, state in stack.items():
         if state["running"]:
             yield Finding(Level.OK, name, state["address"])
         else:
             advice = f"`sdp stack up`; if that fails, read {state['log']}"
             yield Finding(Level.PROBLEM, name, f"{state['address']}: {state['reason']}", advice)
-
-
-def _check_addresses(settings: Settings) -> Iterator[Finding]:
-    addresses = {
-        "kafka": settings.kafka.bootstrap,
-        "elasticsearch": settings.elasticsearch.url,
-        "registry": settings.registry.url,
-        "metastore": settings.metastore.uri,
-    }
-    for name, address in addresses.items():
-        refused = [reason for one in address.split(",") if (reason := _refusal(one))]
-        if refused:
+    for name, key in _ADDRESSES.items():
+        address = str(getattr(getattr(settings, name), key))
+        if name not in stack:
             advice = f"check the address in conf/{settings.env}.yaml and whether the server runs"
-            yield Finding(Level.PROBLEM, name, f"{address}: {'; '.join(refused)}", advice)
-        else:
-            yield Finding(Level.OK, name, address)
+            yield _check_address(name, address, advice)
+        elif address != stack[name]["address"]:
+            source = f"SDP_{name}__{key}".upper()
+            advice = (
+                f"jobs use this address, not the local stack's: check {source} or --set, and whether the server runs"
+            )
+            yield _check_address(f"{name}.{key}", address, advice)
+
+
+def _check_address(what: str, address: str, advice: str) -> Finding:
+    refused = [reason for one in address.split(",") if (reason := _refusal(one))]
+    if not refused:
+        return Finding(Level.OK, what, address)
+    return Finding(Level.PROBLEM, what, f"{address}: {'; '.join(refused)}", advice)
 
 
 def _refusal(address: str) -> str:
     """Why no connection to ``[scheme://]host:port`` is possible; empty if one is."""
-    url = urlsplit(address if "://" in address else f"//{address}")
-    port = url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
     try:
+        url = urlsplit(address if "://" in address else f"//{address}")
+        port = url.port or {"http": 80, "https": 443}.get(url.scheme, 0)
         socket.create_connection((url.hostname or "", port), timeout=5).close()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: what isn't an address at all
         return str(error)
     return ""

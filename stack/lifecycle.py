@@ -18,6 +18,7 @@ from pipelines.settings import Settings
 from stack import dist, ports, unprivileged
 from stack.elasticsearch import Elasticsearch
 from stack.kafka import Kafka
+from stack.lock import lock_file
 from stack.metastore import Metastore
 from stack.process import Processes, atomic
 from stack.registry import Registry
@@ -91,9 +92,15 @@ def endpoints(settings: Settings) -> dict[str, Any]:
 
 
 def running_ports(settings: Settings) -> set[str]:
-    """Names of the port settings whose servers run."""
-    running = processes(settings)
-    return {key for server in SERVERS if running.alive(server.name) for key in server.port_keys}
+    """Names of the port settings of servers of which at least one node runs."""
+    alive = processes(settings).alive
+    up = [server for server in _known(settings) if any(map(alive, map(server.node_name, server.nodes)))]
+    return {key for server in up for key in server.port_keys}
+
+
+def wanted_ports(settings: Settings) -> ports.Assigned:
+    """The ports that the next `up` asks for, 0 for "any"; those of running servers may differ."""
+    return ports.wanted(settings.stack, ports.read(_ports_file(settings)))
 
 
 def purgeable(settings: Settings) -> list[Path]:
@@ -106,7 +113,7 @@ def purgeable(settings: Settings) -> list[Path]:
 def _assign_ports(settings: Settings) -> ports.Assigned:
     path = _ports_file(settings)
     remembered = ports.read(path)
-    wanted = ports.wanted(settings.stack)
+    wanted = ports.wanted(settings.stack, remembered)
     _refuse_other_size(settings, remembered, wanted)
     assigned = ports.assign(wanted, remembered, running_ports(settings))
     ports.write(path, assigned)
@@ -127,7 +134,7 @@ def _refuse_other_size(settings: Settings, remembered: ports.Assigned, wanted: p
 
 def _known(settings: Settings) -> list[Server]:
     """The servers as they were last started; as they would be, if they never were."""
-    remembered = ports.read(_ports_file(settings)) or ports.wanted(settings.stack)
+    remembered = ports.read(_ports_file(settings)) or wanted_ports(settings)
     return [server(Site(settings, remembered)) for server in SERVERS]
 
 
@@ -216,8 +223,7 @@ def _remove(folder: Path) -> None:
 @contextmanager
 def _locked(settings: Settings) -> Iterator[None]:
     """One `up` or `down` per home at a time."""
-    settings.stack_path.mkdir(parents=True, exist_ok=True)
-    with (settings.stack_path / "lock").open("w") as handle:
+    with lock_file(settings.stack_path / "lock") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Ports of one home's servers: fixed by settings, or any free one and then kept."""
+"""Ports of one home's servers: fixed by settings, or any free one; kept until a setting says otherwise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from pipelines.errors import ServerFailed
+from pipelines.errors import ServerFailed, UsageError
 from pipelines.settings import StackSettings
 from stack.process import atomic
 
@@ -18,17 +18,26 @@ Assigned = dict[str, list[int]]
 PICK_FROM = range(20_000, 32_000)
 """Below the range from which the kernel takes ports for outgoing connections, so none of those gets in the way."""
 
+_LAST = 65_535
 
-def wanted(stack: StackSettings) -> Assigned:
-    """Ports as the settings have them, 0 for "any"; further nodes take the ones above the first."""
+
+def wanted(stack: StackSettings, remembered: Mapping[str, list[int]]) -> Assigned:
+    """Ports as the settings have them, 0 for "any"; further nodes take the ones above the first.
+
+    A setting that nobody gave stays what it was. Raises UsageError if there is no room above the first port.
+    """
     count = {
         "kafka": stack.brokers,
         "kafka_controller": stack.brokers,
         "elasticsearch": stack.elasticsearch_nodes,
         "elasticsearch_transport": stack.elasticsearch_nodes,
     }
-    first: dict[str, int] = stack.ports.model_dump()
-    return {key: [port and port + i for i in range(count.get(key, 1))] for key, port in first.items()}
+    found: Assigned = {}
+    for key, first in stack.ports.model_dump().items():
+        nodes, before = count.get(key, 1), remembered.get(key, [])
+        given = key in stack.ports.model_fields_set or len(before) != nodes
+        found[key] = _upwards(key, first, nodes) if given else list(before)
+    return found
 
 
 def assign(wanted: Assigned, remembered: Mapping[str, list[int]], running: Collection[str]) -> Assigned:
@@ -78,6 +87,14 @@ def pick() -> int:
         port = random.choice(PICK_FROM)
         if _reserve(port):
             return port
+
+
+def _upwards(key: str, first: int, nodes: int) -> list[int]:
+    if first + nodes - 1 > _LAST:
+        raise UsageError(
+            f"stack.ports.{key}={first} leaves no port above it for {nodes} nodes: give {_LAST - nodes + 1} or less"
+        )
+    return [first and first + i for i in range(nodes)]
 
 
 def _settle(key: str, port: int, last: int) -> int:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.cli.options import Env, Interrupted, Json, Set, err, load, local, out, print_json
 from pipelines.settings import Settings
@@ -34,8 +35,8 @@ def up(env: Env = None, overrides: Set = None, as_json: Json = False) -> None:
 
     Example: sdp stack up --set stack.brokers=3 --set stack.ports.kafka=19092
 
-    Data and ports are kept between runs. A port set to 0 means any free one. Two stacks run side by side when
-    SDP_HOME and the ports differ.
+    Data and ports are kept between runs: a port that isn't set stays what it was, one set to 0 is any free one. A
+    node that died is started again beside the others. Two stacks run side by side when SDP_HOME and the ports differ.
     """
     settings = local(env, overrides)
     found = lifecycle.up(settings, _Board().show) if as_json or not err.is_terminal else _up_live(settings)
@@ -107,6 +108,8 @@ def diagnose(env: Env = None, overrides: Set = None, as_json: Json = False) -> N
     """Check this machine and the servers, and say what to do about each finding; exit code 3 for a problem.
 
     Example: sdp doctor --json
+
+    An address that a variable or --set puts in the place of the local stack's is tried too.
     """
     findings = doctor.examine(load(env, overrides))
     if as_json:
@@ -172,5 +175,6 @@ def _print_findings(findings: list[doctor.Finding]) -> None:
     style = {doctor.Level.OK: "green", doctor.Level.WARNING: "yellow", doctor.Level.PROBLEM: "red"}
     table = Table("", "checked", "found", "what to do", box=None)
     for finding in findings:
-        table.add_row(f"[{style[finding.level]}]{finding.level}", finding.what, finding.found, finding.advice)
+        cells = map(Text, (finding.what, finding.found, finding.advice))  # as they are: not [markup], no :emoji:
+        table.add_row(Text(finding.level, style[finding.level]), *cells)
     out.print(table)

@@ -57,6 +57,13 @@ def test_doctor_reports_problems_and_exits_with_3(home: Path) -> None:
     assert "problem" in {finding["level"] for finding in findings}
 
 
+def test_doctor_shows_an_address_as_it_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDP_KAFKA__BOOTSTRAP", "localhost:abc")
+    result = sdp("doctor")
+    assert result.exit_code == 3
+    assert "localhost:abc: " in result.stdout
+
+
 @pytest.mark.parametrize("command", [["stack", name] for name in ("up", "down", "status", "fetch")] + [["doctor"]])
 def test_help_shows_an_example(command: list[str]) -> None:
     result = sdp(*command, "--help")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.settings import Settings, load
-from stack import dist, doctor
+from stack import dist, doctor, lifecycle, ports
 from stack.doctor import Finding, Level
 
 GIB = 1024**3
@@ -87,8 +87,17 @@ def test_a_taken_port_is_named_with_its_setting(settings: Settings) -> None:
     assert "stack.ports.registry" in finding.advice
 
 
+def test_ports_of_the_last_start_are_looked_at(settings: Settings) -> None:
+    with socket.create_server(("localhost", 0)) as listener:
+        port = listener.getsockname()[1]
+        remembered = {key: [port if key == "registry" else ports.pick()] for key in lifecycle.PORT_KEYS}
+        ports.write(settings.stack_path / "ports.json", remembered)
+        findings = list(doctor.check_ports(load(home=str(settings.home))))
+    assert [(f.what, f.found) for f in findings] == [("port of registry", f"{port} is taken")]
+
+
 def test_servers_that_are_down_are_problems(settings: Settings) -> None:
-    findings = list(doctor.check_servers(settings))
+    findings = list(doctor.check_servers(load(home=str(settings.home))))
     assert [(f.what, f.level) for f in findings] == [
         ("kafka", Level.PROBLEM),
         ("elasticsearch", Level.PROBLEM),
@@ -96,6 +105,26 @@ def test_servers_that_are_down_are_problems(settings: Settings) -> None:
         ("metastore", Level.PROBLEM),
     ]
     assert all("sdp stack up" in f.advice for f in findings)
+
+
+def test_an_address_in_force_that_is_not_the_stacks_is_asked_too(settings: Settings) -> None:
+    with socket.create_server(("localhost", 0)) as listener:
+        here = f"http://localhost:{listener.getsockname()[1]}"
+        past = load(home=str(settings.home), kafka={"bootstrap": "localhost:1"}, elasticsearch={"url": here})
+        findings = list(doctor.check_servers(past))[4:]
+    assert [(f.what, f.level) for f in findings] == [
+        ("kafka.bootstrap", Level.PROBLEM),
+        ("elasticsearch.url", Level.OK),
+    ]
+    assert "SDP_KAFKA__BOOTSTRAP" in findings[0].advice
+
+
+@pytest.mark.parametrize("address", ["localhost:abc", "localhost:99999", "[::1:9092", "a..b:9092"])
+def test_what_is_no_address_is_a_problem(settings: Settings, address: str) -> None:
+    kafka = settings.kafka.model_copy(update={"bootstrap": address})
+    finding = next(doctor.check_servers(settings.model_copy(update={"env": "prod", "kafka": kafka})))
+    assert (finding.what, finding.level) == ("kafka", Level.PROBLEM)
+    assert finding.found.startswith(f"{address}: ")
 
 
 def test_servers_of_another_environment_are_asked_at_their_addresses(settings: Settings) -> None:

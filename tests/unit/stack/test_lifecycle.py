@@ -119,6 +119,12 @@ def test_ports_and_addresses_stay_over_a_restart(settings: Settings) -> None:
     assert lifecycle.up(settings) == first
 
 
+def test_ports_that_are_not_set_again_stay_too(settings: Settings) -> None:
+    first = lifecycle.up(settings)
+    lifecycle.down(settings)
+    assert lifecycle.up(load(home=str(settings.home))) == first
+
+
 def test_a_server_that_dies_is_reported_with_its_log_and_the_others_are_stopped(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +193,17 @@ def test_three_nodes_get_a_process_each(settings: Settings) -> None:
     assert running(three) == ["elasticsearch", "kafka", "kafka-2", "kafka-3", "metastore", "registry"]
 
 
+@pytest.mark.parametrize("dead", ["kafka", "kafka-2"])
+def test_a_node_that_died_comes_back_and_the_others_keep_process_and_port(settings: Settings, dead: str) -> None:
+    three = load(home=str(settings.home), overrides=["stack.brokers=3"], stack=settings.stack.model_dump())
+    first = lifecycle.up(three)
+    known = processes(settings)
+    pids = {name: known.pid(name) for name in running(settings)}
+    known.stop(dead)
+    assert lifecycle.up(three) == first
+    assert {name for name, pid in pids.items() if known.pid(name) != pid} == {dead}
+
+
 def test_purge_removes_data_tables_and_checkpoints_of_this_home_only(settings: Settings, tmp_path: Path) -> None:
     lifecycle.up(settings)
     elsewhere = tmp_path / "elsewhere"
@@ -200,6 +217,11 @@ def test_purge_removes_data_tables_and_checkpoints_of_this_home_only(settings: S
     assert elsewhere.is_dir()
     assert not (tmp_path / "sheltered").exists()
     assert ports.read(settings.stack_path / "ports.json") == {}
+
+
+def test_a_home_that_nothing_can_be_written_to_is_named() -> None:
+    with pytest.raises(UsageError, match=r"/proc/home/stack can't be written to .*SDP_HOME"):
+        lifecycle.down(load(home="/proc/home"))
 
 
 def test_two_commands_on_one_home_do_not_mix(settings: Settings) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.errors import ServerFailed
+from pipelines.errors import ServerFailed, UsageError
 from pipelines.settings import Ports, StackSettings
 from stack import ports
 
@@ -21,10 +21,27 @@ def taken() -> Iterator[int]:
 
 def test_further_nodes_take_the_ports_above() -> None:
     stack = StackSettings(brokers=3, ports=Ports(kafka=19092, kafka_controller=0))
-    wanted = ports.wanted(stack)
+    wanted = ports.wanted(stack, {})
     assert wanted["kafka"] == [19092, 19093, 19094]
     assert wanted["kafka_controller"] == [0, 0, 0]
     assert wanted["registry"] == [8081]
+
+
+def test_a_port_that_nobody_set_stays_what_it_was() -> None:
+    stack = StackSettings(brokers=3, ports=Ports(registry=8081))
+    wanted = ports.wanted(stack, {"kafka": [23001, 23007, 23002], "metastore": [23003], "registry": [23004]})
+    assert (wanted["kafka"], wanted["metastore"]) == ([23001, 23007, 23002], [23003])
+    assert wanted["registry"] == [8081]
+
+
+def test_ports_of_another_number_of_nodes_are_forgotten() -> None:
+    assert ports.wanted(StackSettings(brokers=3), {"kafka": [23001]})["kafka"] == [9092, 9093, 9094]
+
+
+def test_the_last_node_needs_a_port_too() -> None:
+    assert ports.wanted(StackSettings(brokers=3, ports=Ports(kafka=65533)), {})["kafka"][-1] == 65535
+    with pytest.raises(UsageError, match=r"stack\.ports\.kafka=65534 .* 3 nodes: give 65533 or less"):
+        ports.wanted(StackSettings(brokers=3, ports=Ports(kafka=65534)), {})
 
 
 def test_a_picked_port_is_not_picked_again_but_a_server_can_have_it() -> None:
