@@ -85,7 +85,7 @@ def test_a_bad_value_stays_on_its_line_and_commands_nothing(capsys: pytest.Captu
     shown = capsys.readouterr().out
     [row] = [line for line in shown.splitlines() if "request_id_blank" in line]
     assert "5/7" in row
-    assert r"found '\x0a\x09\x1b[2J' [/b] of é" in row
+    assert r"found '\n\t\x1b[2J' [/b] of é" in row
     assert "\x1b" not in shown
 
 
