@@ -52,7 +52,10 @@ def expose(outbox: KafkaOutbox, registry: CollectorRegistry = REGISTRY) -> None:
     collector.outboxes[outbox.name] = outbox
 
 
-def serve(port: int, address: str = "", registry: CollectorRegistry = REGISTRY) -> Callable[[], None]:
+EVERYWHERE = "0.0.0.0"  # noqa: S104 Prometheus asks from another host
+
+
+def serve(port: int, address: str = EVERYWHERE, registry: CollectorRegistry = REGISTRY) -> Callable[[], None]:
     """Serve ``/metrics`` for a process that has no server of its own; call the result to stop.
 
     ``address``: of the interface; all of them by default. A process that has a server mounts

@@ -146,7 +146,7 @@ def test_a_process_without_a_server_can_serve_its_metrics(tmp_path: Path) -> Non
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    stop = metrics.serve(port, "127.0.0.1", registry)
+    stop = metrics.serve(port, registry=registry)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         assert b'sdp_producer_sent_total{producer="a"} 0.0' in answer.read()
     stop()
