@@ -94,7 +94,7 @@ def test_a_running_job_shows_what_the_ledger_and_the_invalid_table_hold(world: W
     if job == "index":  # an index that somebody created by hand, where a payload size has no room
         mappings = {"properties": {"payload_size": {"type": "byte"}}}
         Elasticsearch(world.settings.elasticsearch.url).indices.create(index=index_of(world, NOW_MS), mappings=mappings)
-        rejects = {("sdp_records_invalid_total", "elasticsearch_document_parsing_exception"): 1}
+        rejects = {("sdp_records_invalid_total", "elasticsearch_mapper_parsing_exception"): 1}
     with registering(world.settings) as register:
         take_anything(world.settings)
         bad_id = register(TEXT_STATUS)
