@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import structlog
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner
 
@@ -40,9 +41,12 @@ def sdp(
 def sdp_here(spark: SparkSession, overrides: list[str], *arguments: str) -> tuple[int, str]:
     """Run `sdp` in this process, on the session that is here: exit code and standard output. An error is raised."""
     chosen = [part for text in overrides for part in ("--set", text)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bootstrap, "spark_session", lambda *_: spark)
-        result = CliRunner().invoke(app, [*arguments, *chosen], catch_exceptions=False)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(bootstrap, "spark_session", lambda *_: spark)
+            result = CliRunner().invoke(app, [*arguments, *chosen], catch_exceptions=False)
+    finally:
+        structlog.reset_defaults()  # a command may have set up the log on the stream of this call
     return result.exit_code, result.stdout
 
 
