@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from pipelines.adapters.java_regex import java_refusal
 from pipelines.contracts import regex
@@ -19,6 +20,7 @@ from pipelines.contracts.evaluate import evaluator
 from pipelines.contracts.evolution import merge
 from pipelines.contracts.rules import Pattern, RuleSet
 from pipelines.ingest.decode import decode_problem
+from pipelines.ingest.explain import explain
 from pipelines.ingest.judge import judge
 from pipelines.ingest.validate import problem, rule_violations, validate, violations
 from tests.spark.test_judge import FEW, SCHEMA, SOURCE, framed, many, records
@@ -210,8 +212,9 @@ def test_comparisons_and_conditions_give_the_same_violations_in_both(
     kafka_rows = [(None, framed(value), "t", 0, n, AT, None) for n, value in enumerate(values)]
     schemas = merge(SCHEMA, {1: SCHEMA})
     judged = spark.createDataFrame(kafka_rows, SOURCE).transform(judge(schemas, VOCABULARY))
-    explained = judged.withColumn("problem", problem(decode_problem(schemas)))
-    found = explained.orderBy("kafka_offset").select(violations(VOCABULARY).alias("v"), "is_valid").collect()
+    judged = judged.withColumn("explained", explain(schemas)(F.col("value"), F.col("schema_id")))
+    named = judged.withColumn("problem", problem(decode_problem(schemas)))
+    found = named.orderBy("kafka_offset").select(violations(VOCABULARY).alias("v"), "is_valid").collect()
     in_python = evaluator(VOCABULARY)
     for value, row in zip(values, found, strict=True):
         wanted = in_python(value, NOW_MS)
