@@ -74,10 +74,13 @@ _CONFLICTS = (
 
 _A_FEW_TIMES, _LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
 
+_MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EMPTY_LOCATION")
+"""What is said where another job has made a table, or is half-way."""
+
 
 def _may_be_there_now(error: BaseException) -> bool:
-    """Whether another job made the table in the same moment."""
-    made = isinstance(error, AnalysisException) and "already exists" in str(error).lower()
+    """Whether another job makes the table, or has made it, in the same moment."""
+    made = isinstance(error, AnalysisException) and any(sign in str(error) for sign in _MADE_BY_ANOTHER)
     return made or isinstance(error, (ProtocolChangedException, MetadataChangedException, *_CONFLICTS))
 
 
