@@ -59,6 +59,7 @@ system: # before the Python packages, so that a missing Java shows at once
 $(INSTALLED): $(LOCKS) setup.py pyproject.toml
 	@PYTHON=$(PYTHON) stack/bootstrap.sh python
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --require-hashes $(foreach lock,$(LOCKS),-r $(lock))
+	@echo "installing Python packages into $(VENV), a minute or two"
+	@$(BIN)/python -m pip install --quiet --require-hashes $(foreach lock,$(LOCKS),-r $(lock))
 	@$(BIN)/python -m pip install --quiet --no-deps --editable .
 	@touch $@

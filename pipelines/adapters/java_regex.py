@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from py4j.protocol import Py4JJavaError
+from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 
 from pipelines.contracts.rule_file import Refusal
@@ -13,7 +14,10 @@ from pipelines.ingest.validate import java_regex
 
 
 def java_refusal(spark: SparkSession) -> Refusal:
-    """What the driver's Java has against the regular expression of a rule, in the words that the projection uses."""
+    """What the driver's Java has against the regular expression of a rule, in the words that the projection uses.
+
+    Which of the two exceptions arrives depends on whether pyspark has put its own translation into py4j yet.
+    """
     jvm: Any = spark.sparkContext._jvm
 
     def refusal(rule: Rule) -> str | None:
@@ -21,8 +25,9 @@ def java_refusal(spark: SparkSession) -> Refusal:
             return None
         try:
             jvm.java.util.regex.Pattern.compile(java_regex(rule))
-        except Py4JJavaError as error:
-            return f"Java refuses the regex {rule.regex!r}: {str(error.java_exception).splitlines()[0]}"
+        except (IllegalArgumentException, Py4JJavaError) as error:
+            message = error.java_exception.getMessage() if isinstance(error, Py4JJavaError) else str(error)
+            return f"Java refuses the regex {rule.regex!r}: {message.splitlines()[0]}"
         return None
 
     return refusal

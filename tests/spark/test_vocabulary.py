@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import struct
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -392,6 +393,7 @@ def test_java_is_asked_what_it_has_against_a_rule(spark: SparkSession, refused: 
         return java_refusal(spark)(Pattern.model_validate(rule(0, "pattern", "s", regex=expression)))
 
     assert asked("^/v6/[a-z]+") is None
-    assert str(asked(refused)).startswith(
-        f"Java refuses the regex {refused!r}: java.util.regex.PatternSyntaxException: "
+    assert re.fullmatch(
+        rf"Java refuses the regex {re.escape(repr(refused))}: (Illegal|Unknown|Unclosed)\W.+ near index \d+",
+        str(asked(refused)),
     )

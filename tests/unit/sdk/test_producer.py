@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 import urllib.request
 import uuid
 from pathlib import Path
@@ -59,8 +60,9 @@ def test_rules_see_the_timestamp_that_kafka_gets(tmp_path: Path) -> None:
     with producer(cluster, settings(tmp_path)) as logs:
         with pytest.raises(ContractViolation, match="timestamp"):
             logs.send(record(timestamp=0))
+        before_ms = int(time.time() * 1000)
         logs.send(record()).result(5)
-    assert abs(cluster.log[0].timestamp_ms - GOOD["timestamp"]) < 3_600_000
+    assert before_ms <= cluster.log[0].timestamp_ms <= int(time.time() * 1000)
 
 
 def test_a_wrong_record_is_not_sent_unless_the_stream_shall_judge(tmp_path: Path) -> None:
