@@ -24,8 +24,8 @@ PARTS = {
     "size": scale.size,
     "shape": scale.shape,
     "producer": producer.producer,
-    "contract": contract.contract,
     "capture": capture.capture,
+    "contract": contract.contract,
 }
 
 

@@ -1,4 +1,4 @@
-"""The four ratios: A B A B on the same topic, each side in a warm process of its own."""
+"""The first ratios: A B A B on the same topic, each side in a warm process of its own."""
 
 from __future__ import annotations
 
@@ -47,12 +47,11 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one part measured. ``runs``: task → its runs, warm-ups left out; ``tables``: title → rows."""
+    """What one part measured. ``runs``: side → its runs, warm-ups left out; ``tables``: title → rows."""
 
     name: str
     runs: Mapping[str, Sequence[Outcome]]
     ratios: Sequence[Ratio] = ()
-    table: Sequence[Mapping[str, float | str]] = field(default=())
     tables: Mapping[str, Sequence[Mapping[str, float | str]]] = field(default_factory=dict)
 
 
@@ -79,14 +78,17 @@ class Bench:
         return outcome
 
     def alternate(self, tasks: Sequence[str]) -> dict[str, list[Outcome]]:
-        """Warm-ups of each, then all of them in turn, ``plan.runs`` times."""
-        topic = self.base
-        for task in [*tasks] * WARM_UPS:
+        """``in_turn`` for tasks on clean traffic."""
+        return self.in_turn({task: (task, self.base) for task in tasks})
+
+    def in_turn(self, sides: Mapping[str, tuple[str, Topic]]) -> dict[str, list[Outcome]]:
+        """Warm-ups of each side, a task and its topic, then all of them in turn, ``plan.runs`` times."""
+        for task, topic in [*sides.values()] * WARM_UPS:
             self.run(task, topic)
-        found: dict[str, list[Outcome]] = {task: [] for task in tasks}
+        found: dict[str, list[Outcome]] = {name: [] for name in sides}
         for _ in range(self.plan.runs):
-            for task in tasks:
-                found[task].append(self.run(task, topic))
+            for name, (task, topic) in sides.items():
+                found[name].append(self.run(task, topic))
         return found
 
     def close(self) -> None:
@@ -126,5 +128,5 @@ def say(text: str) -> None:
 
 
 def ratio(name: str, of: str, by: str, target: float | None, runs: Mapping[str, Sequence[Outcome]]) -> Ratio:
-    """Pair by pair, records a second of one task over those of another."""
+    """Pair by pair, records a second of one side over those of another."""
     return Ratio(name, of, by, target, tuple(a.rate / b.rate for a, b in zip(runs[of], runs[by], strict=True)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import time
@@ -23,9 +22,8 @@ from pipelines import bootstrap
 from pipelines.adapters.kafka import KafkaAdmin
 from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
-from pipelines.contracts import avro
+from pipelines.contracts import avro, wire
 from pipelines.contracts.topic_file import wanted_topics
-from pipelines.contracts.wire import HEADER_LENGTH
 from pipelines.flows import produce as producing
 from pipelines.settings import ROOT, Settings, load
 from pipelines.traffic.generate import SCHEMA_VERSION, Plan
@@ -106,9 +104,7 @@ class Lab:
 
     def fill(self, name: str, records: int, partitions: int = 12, mix: str = "clean") -> Topic:
         """Create a topic and fill it with gzip-compressed framed records by the load generator."""
-        settings = self.settings([f"kafka.topic={name}"])
-        spec = next(t for t in wanted_topics(settings.kafka) if t.name == name)
-        KafkaAdmin(settings.kafka).ensure([replace(spec, partitions=partitions)])
+        settings = self._with_topic(name, partitions)
         span_ms = HOUR_MS * records // RECORDS_PER_HOUR
         plan = Plan(records, SEED, parse_mix(mix), span_ms, self._until_ms, schema_id=0)
         plan = producing.with_schema(plan, bootstrap.prepare(settings))
@@ -123,9 +119,7 @@ class Lab:
         The fields are null, so a record of version k is one of version 1 with k - 1 zero bytes behind it.
         """
         name = f"{topic.name}-v{versions}"
-        settings = self.settings([f"kafka.topic={name}"])
-        spec = next(t for t in wanted_topics(settings.kafka) if t.name == name)
-        KafkaAdmin(settings.kafka).ensure([replace(spec, partitions=topic.partitions)])
+        settings = self._with_topic(name, topic.partitions)
         schema = json.loads(avro.load(settings.registry.subject, SCHEMA_VERSION).text)
         registry = Registry(settings.registry)
         ids = [registry.register(settings.registry.subject, json.dumps(schema))]
@@ -133,7 +127,7 @@ class Lab:
             field = {"name": f"extra_{number}", "type": ["null", "string"], "default": None}
             schema["fields"].append(field)
             ids.append(registry.register(settings.registry.subject, json.dumps(schema)))
-        headers, nulls = [struct.pack(">BI", 0, i) for i in ids], [bytes(n) for n in range(versions)]
+        headers, nulls = [wire.frame(i, b"") for i in ids], [bytes(n) for n in range(versions)]
         clients = {"bootstrap.servers": settings.kafka.bootstrap}
         consumer = Consumer({**clients, "group.id": name, "enable.auto.commit": False})
         consumer.assign([TopicPartition(topic.name, p, 0) for p in range(topic.partitions)])
@@ -143,7 +137,7 @@ class Lab:
         while copied < topic.records:
             for message in consumer.consume(10_000, timeout=10):
                 part = copied % versions
-                value = headers[part] + (message.value() or b"")[HEADER_LENGTH:] + nulls[part]
+                value = headers[part] + (message.value() or b"")[wire.HEADER_LENGTH :] + nulls[part]
                 producer.produce(name, value, message.key(), message.partition() or 0, timestamp=message.timestamp()[1])
                 copied += 1
             producer.poll(0)
@@ -152,6 +146,12 @@ class Lab:
         producer.flush()
         consumer.close()
         return Topic(name, topic.partitions, topic.records, f"{versions} versions", topic.valid, topic.invalid)
+
+    def _with_topic(self, name: str, partitions: int) -> Settings:
+        settings = self.settings([f"kafka.topic={name}"])
+        spec = next(t for t in wanted_topics(settings.kafka) if t.name == name)
+        KafkaAdmin(settings.kafka).ensure([replace(spec, partitions=partitions)])
+        return settings
 
     @contextmanager
     def worker(self, name: str) -> Iterator[Worker]:

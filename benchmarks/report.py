@@ -49,8 +49,6 @@ def markdown(results: Results) -> str:
         if part.runs and part.ratios:
             sections.append(f"## Runs: {part.name}\n\n" + _runs(part.runs))
         sections += [_stages(job, part.runs[job]) for job in STAGED if part.ratios and job in part.runs]
-        if part.table:
-            sections.append(f"## CPU per record: {part.name}\n\n" + _table(part.table))
         sections += [f"## {title}\n\n" + _table(rows) for title, rows in part.tables.items()]
     return "\n\n".join([*sections, MEANING]) + "\n"
 

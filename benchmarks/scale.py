@@ -41,7 +41,7 @@ def size(bench: Bench) -> Part:
         table += against_least([_sized(job, "total", o, o.cpu_us) for o in runs[job]], MOST_OVER_SIZES)
         apart = [_sized(job, f"without fixed cost ({fixed.cpu_s:.1f} s)", o, _without(fixed, o)) for o in runs[job]]
         table += against_least(apart, MOST_OVER_SIZES)
-    return Part("size", runs, table=table)
+    return Part("size", runs, tables={"CPU per record: size": table})
 
 
 def _cheaper(bench: Bench, job: str, topic: Topic, runs: int) -> Outcome:
@@ -62,7 +62,7 @@ def shape(bench: Bench) -> Part:
         bench.run(job, bench.base)
         table += _against_best(bench, job, "partitions", dict(zip(map(str, PARTITIONS), split, strict=True)), runs)
         table += _against_best(bench, job, "invalid", dict(zip(INVALID_SHARES, shares, strict=True)), runs)
-    return Part("shape", runs, table=table)
+    return Part("shape", runs, tables={"CPU per record: shape": table})
 
 
 def against_least(rows: Sequence[Row], at_most: float) -> Sequence[Row]:

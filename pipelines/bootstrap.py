@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -156,7 +156,12 @@ class ReplayKit:
 
     def fields(self, value: bytes | None) -> dict[str, str]:
         """Field → text of a value, personal ones masked; those before the first byte that can't be read."""
-        return dissect(value, self.registered().texts, self.personal).fields()
+        return dissect(value, self._texts, self.personal).fields()
+
+    @cached_property
+    def _texts(self) -> Mapping[int, str]:
+        """As of the first look."""
+        return self.registered().texts
 
 
 def replay(
@@ -278,10 +283,8 @@ class _Wiring:
     def ingest(self) -> Job:
         dead_letters = DeadLetterTopic(self.settings.kafka)
 
-        def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
-            rules = self._rules_of(batch)
-            balance = Balance(self.broker, rules.fingerprint, accepted)
-            story = IngestBatch(
+        def story(rules: RuleSet, balance: Balance) -> IngestBatch:
+            return IngestBatch(
                 self.schemas,
                 rules,
                 self.tables,
@@ -292,17 +295,14 @@ class _Wiring:
                 self._tell_outcome,
                 self.judge,
             )
-            story(records, batch)
 
-        return self._job(work, self.settings.ingest, (VALID, INVALID))
+        return self._job(story, self.settings.ingest, (VALID, INVALID))
 
     def index(self) -> Job:
         store = Elastic(self.spark, self.settings.elasticsearch)
 
-        def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
-            rules = self._rules_of(batch)
-            balance = Balance(self.broker, rules.fingerprint, accepted)
-            story = IndexBatch(
+        def story(rules: RuleSet, balance: Balance) -> IndexBatch:
+            return IndexBatch(
                 self.schemas,
                 rules,
                 store,
@@ -313,9 +313,8 @@ class _Wiring:
                 self._tell_outcome,
                 self.judge,
             )
-            story(records, batch)
 
-        return self._job(work, self.settings.index, (ES_INVALID,))
+        return self._job(story, self.settings.index, (ES_INVALID,))
 
     @property
     def rules(self) -> RuleSet:
@@ -335,10 +334,14 @@ class _Wiring:
 
     def _job(
         self,
-        work: Callable[[DataFrame, Batch, Sequence[OffsetRange]], None],
+        story: Callable[[RuleSet, Balance], Callable[[DataFrame, Batch], None]],
         timing: JobSettings,
         written: Sequence[str],
     ) -> Job:
+        def work(records: DataFrame, batch: Batch, accepted: Sequence[OffsetRange]) -> None:
+            rules = self._rules_of(batch)
+            story(rules, Balance(self.broker, rules.fingerprint, accepted))(records, batch)
+
         journal = Checkpoint(self.files, self.place)
         topic = self.settings.kafka.topic
         return Job(

@@ -49,7 +49,12 @@ def between(since: datetime | None, until: datetime | None) -> Column:
 
 def reason() -> Column:
     """Code of the first critical violation."""
-    return F.element_at(F.filter("violations", _is_critical), 1)["code"]
+    return F.element_at(critical(), 1)["code"]
+
+
+def critical() -> Column:
+    """The violations of a row that refuse it; the others are warnings."""
+    return F.filter("violations", _is_critical)
 
 
 def repaired(repair: Repair) -> Callable[[DataFrame], DataFrame]:

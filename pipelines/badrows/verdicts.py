@@ -8,7 +8,8 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.badrows.plan import Plan
-from pipelines.records import CONFLICT, COORDINATES, DUPLICATE, Outcome, RowStatus, Severity, Stage
+from pipelines.badrows.rows import critical
+from pipelines.records import CONFLICT, COORDINATES, DUPLICATE, Outcome, RowStatus, Stage
 
 PLACE = ("kafka_partition", "kafka_offset")
 IN = (Outcome.REPLAYED.value, Outcome.RESTORED.value)
@@ -116,12 +117,11 @@ def _found_valid(valid: DataFrame) -> DataFrame:
 
 
 def _found_invalid(invalid: DataFrame) -> DataFrame:
-    critical = F.filter("violations", lambda v: v["severity"] == Severity.CRITICAL.value)
     is_duplicate = F.col("error_type") == Stage.DUPLICATE.value
     return invalid.select(
         *COORDINATES,
         F.when(is_duplicate, Outcome.DUPLICATE.value).otherwise(Outcome.STILL_INVALID.value).alias("outcome"),
-        F.transform(critical, lambda v: v["code"]).alias("codes"),
+        F.transform(critical(), lambda v: v["code"]).alias("codes"),
         F.col("error_message").alias("message"),
     )
 

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from pipelines.badrows.overview import By, Groups, Overview
 from pipelines.cli import replay
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json, spelt_out
-from pipelines.cli.window import parse_window
+from pipelines.cli.options import Env, Json, Set, err, load, out, print_json, say, spelt_out
+from pipelines.cli.window import Since, Until, parse_window
 from pipelines.errors import UsageError
 from pipelines.records import RowStatus
 
@@ -38,8 +38,8 @@ def register(app: typer.Typer) -> None:
 
 def overview(
     by: Annotated[list[By] | None, typer.Option(help="Group by this; repeatable. Default: reason.")] = None,
-    since: Annotated[str, typer.Option(help="Rows from here on: 90m, 24h or 7d before now, or an ISO time.")] = "24h",
-    until: Annotated[str, typer.Option(help="Up to here: as --since, or now.")] = "now",
+    since: Since = "24h",
+    until: Until = "now",
     status: Annotated[str, typer.Option(help=f"{', '.join(RowStatus)} or {ANY}.")] = RowStatus.OPEN.value,
     env: Env = None,
     overrides: Set = None,
@@ -182,11 +182,11 @@ def _print_row(found: BadRow) -> None:
         "judged": f"{row['failed_at']:%F %T} UTC by rule set {row['rule_set_fingerprint']}",
     }
     for name, value in facts.items():
-        _print(f"{name:10} {NONE if value is None else value}")
+        say(spelt_out(f"{name:10} {NONE if value is None else value}"))
     out.print(_violations_table(row["violations"]))
     out.print(_pieces_table(found))
     if found.content.problem:
-        _print(f"why the fields end here: {found.content.problem}")
+        say(spelt_out(f"why the fields end here: {found.content.problem}"))
     if found.tries:
         out.print(_tries_table(found))
 
@@ -224,7 +224,3 @@ def _tries_table(found: BadRow) -> Table:
         cells = (t["who"], t["recipe"], t["outcome"], codes, t["message"] or "")
         table.add_row(f"{t['at']:%F %T}", *(Text(spelt_out(cell)) for cell in cells))
     return table
-
-
-def _print(text: str) -> None:
-    out.print(spelt_out(text), markup=False, highlight=False, soft_wrap=True)

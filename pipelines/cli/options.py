@@ -49,6 +49,11 @@ def load(env: str | None, overrides: list[str] | None) -> Settings:
     return settings_module.load(env, overrides or ())
 
 
+def say(text: str, style: str | None = None) -> None:
+    """One line of the result, on standard output, letter by letter and unbroken."""
+    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
 def tell(text: str, style: str | None = None) -> None:
     """One line about this call of the command, on standard error."""
     err.print(f"sdp: {text}", style=style, markup=False, highlight=False, soft_wrap=True)

@@ -112,22 +112,22 @@ def exit_unless_taken(produced: Produced) -> None:
         raise typer.Exit(FAILED)
 
 
-def parse_span(text: str, option: str = "--span") -> int:
+def parse_span(text: str) -> int:
     """``90m`` → ms. Raises UsageError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text)
     if match is None:
-        raise UsageError(f"{option}: expected a number and ms, s, m, h or d, such as 24h, not {text!r}")
+        raise UsageError(f"--span: expected a number and ms, s, m, h or d, such as 24h, not {text!r}")
     return int(float(match[1]) * _UNITS_MS[match[2]])
 
 
-def parse_until(text: str, option: str = "--until") -> int:
+def parse_until(text: str) -> int:
     """``now`` or an ISO time → Unix time in ms; a time without zone is UTC. Raises UsageError."""
     if text == "now":
         return time.time_ns() // 1_000_000
     try:
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"{option}: expected now or a time such as 2026-01-31T12:00:00, not {text!r}") from None
+        raise UsageError(f"--until: expected now or a time such as 2026-01-31T12:00:00, not {text!r}") from None
     return round((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

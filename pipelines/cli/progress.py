@@ -42,6 +42,9 @@ class Stage(Protocol):
     def show(self, *, completed: int | None = None, note: str = "") -> None:
         """So much is done by now (as before if not given), and what happens at the moment."""
 
+    def show_tasks(self, done: int, of: int) -> None:
+        """So far is Spark, where nobody knows the total before it is done."""
+
     def end(self) -> None:
         """All of it is done."""
 
@@ -83,7 +86,12 @@ def _board() -> Progress:
     return Progress(SpinnerColumn(), name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), note, console=err)
 
 
-class _BarStage:
+class _TaskNotes:
+    def show_tasks(self: Stage, done: int, of: int) -> None:
+        self.show(note=f"{done} of {of} Spark tasks are done")
+
+
+class _BarStage(_TaskNotes):
     def __init__(self, board: Progress, task: TaskID) -> None:
         self._board, self._task = board, task
 
@@ -97,7 +105,7 @@ class _BarStage:
         self._board.update(self._task, total=total, completed=total, note="")
 
 
-class _LineStage:
+class _LineStage(_TaskNotes):
     """Says by itself how far it is: a step may take minutes, and a silent log looks like a process that hangs."""
 
     def __init__(self, name: str, total: int | None) -> None:

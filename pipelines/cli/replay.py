@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, out, print_json, spelt_out, tell
+from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, out, print_json, say, spelt_out, tell
 from pipelines.cli.progress import OnProgress, reporter
 from pipelines.errors import UsageError
 from pipelines.records import Outcome
@@ -181,12 +181,12 @@ def _report_data(report: Report | None) -> dict[str, Any] | None:
 
 
 def _print_forecast(kit: ReplayKit, forecast: Forecast) -> None:
-    out.print(f"dry run of {kit.recipe.name}: {forecast.matching:,} rows match", highlight=False, markup=False)
+    say(f"dry run of {kit.recipe.name}: {forecast.matching:,} rows match")
     if forecast.waiting:
-        out.print(f"{forecast.waiting:,} more wait until both jobs have confirmed them", highlight=False)
+        say(f"{forecast.waiting:,} more wait until both jobs have confirmed them")
     if forecast.unfinished:
         what = "this replay goes on where it" if forecast.goes_on else "that is finished first"
-        out.print(f"a replay of {forecast.unfinished} was cut off: {what}", highlight=False, markup=False)
+        say(f"a replay of {forecast.unfinished} was cut off: {what}")
     _print_counts("would become", {"valid": forecast.would_be_valid, **_others(forecast.outcomes)})
     _print_counts("because of", forecast.reasons)
     if forecast.samples:
@@ -200,7 +200,7 @@ def _others(outcomes: dict[str, int]) -> dict[str, int]:
 def _print_counts(heading: str, counts: dict[str, int]) -> None:
     shown = ", ".join(f"{number:,} {name}" for name, number in counts.items() if number)
     if shown:
-        out.print(f"{heading}: {shown}", highlight=False, markup=False, soft_wrap=True)
+        say(f"{heading}: {shown}")
 
 
 def _samples_table(kit: ReplayKit, samples: tuple[Sample, ...]) -> Table:

@@ -11,9 +11,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json, spelt_out
+from pipelines.cli.options import Env, Json, Set, err, load, out, print_json, say, spelt_out
 from pipelines.cli.progress import stages
-from pipelines.cli.window import parse_window
+from pipelines.cli.window import Since, Until, parse_window
 from pipelines.contracts.evolution import base_schema
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import Changes, KnownSet, RuleSet
@@ -27,10 +27,6 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 20
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The proposed rules, a YAML file as docs/rules.md has it.")]
-Since = Annotated[
-    str, typer.Option("--since", help="Where to begin: 90s, 15m, 2h, 7d before now, or an ISO time (UTC).")
-]
-Until = Annotated[str, typer.Option("--until", help="Where to end, left out itself; in the same words.")]
 Samples = Annotated[int, typer.Option("--samples", min=0, max=MOST_SAMPLES, help="Rows to show of each rule.")]
 
 group = typer.Typer(
@@ -55,7 +51,7 @@ def check(file: File, env: Env = None, overrides: Set = None, as_json: Json = Fa
     if as_json:
         print_json({"file": str(file), **_summary(rules)})
     else:
-        _print(f"{file}: {len(rules.rules)} rules for {rules.subject}, {_severities(rules)}; set {rules.fingerprint}")
+        say(f"{file}: {len(rules.rules)} rules for {rules.subject}, {_severities(rules)}; set {rules.fingerprint}")
 
 
 @group.command("test")
@@ -121,16 +117,16 @@ def show_verdict(verdict: Verdict) -> None:
     trial = verdict.trial
     out.print(_by_rule(verdict))
     if verdict.current is None:
-        _print("no batch was judged yet, so there is no set to compare with")
+        say("no batch was judged yet, so there is no set to compare with")
     else:
-        _print(f"{_differences(verdict.changes)} {verdict.current.fingerprint}, which judged the newest batch")
+        say(f"{_differences(verdict.changes)} {verdict.current.fingerprint}, which judged the newest batch")
     if not trial.rows:
-        _print("there are no valid rows in that time: nothing was tried", style="bold yellow")
+        say("there are no valid rows in that time: nothing was tried", style="bold yellow")
     elif trial.rejected:
         share = f"{_share(trial.rejected, trial.rows):.2%}"
-        _print(f"{trial.rejected:,} of {trial.rows:,} valid rows ({share}) would be newly rejected", style="bold red")
+        say(f"{trial.rejected:,} of {trial.rows:,} valid rows ({share}) would be newly rejected", style="bold red")
     else:
-        _print(f"none of {trial.rows:,} valid rows would be newly rejected", style="bold green")
+        say(f"none of {trial.rows:,} valid rows would be newly rejected", style="bold green")
 
 
 def _try(settings: Settings, proposed: RuleSet, since: datetime, until: datetime, samples: int) -> Verdict:
@@ -142,7 +138,7 @@ def _try(settings: Settings, proposed: RuleSet, since: datetime, until: datetime
         trial = bootstrap.rules_trial(settings, spark)
         starting.end()
         judging = begin("rows", None)
-        with bootstrap.following(spark, lambda done, of: judging.show(note=f"{done} of {of} Spark tasks are done")):
+        with bootstrap.following(spark, judging.show_tasks):
             verdict = trial(proposed, since, until, samples)
         judging.show(completed=verdict.trial.rows)
         judging.end()
@@ -225,7 +221,3 @@ def _severities(rules: RuleSet) -> str:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
-
-
-def _print(text: str, style: str | None = None) -> None:
-    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines import settings as settings_module
-from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json
+from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json, say
 from pipelines.contracts.catalogue import Finding, examine, examine_file
 from pipelines.contracts.schema_plan import COMPATIBILITY, SchemaPlan, SubjectPlan
 from pipelines.errors import UsageError
@@ -112,14 +112,14 @@ def show(found: SchemaPlan) -> None:
     if not found.is_empty:
         out.print(_table([subject for subject in found.subjects if not subject.is_empty]))
     if found.unmanaged:
-        _print(f"not in schemas/, and left alone: {', '.join(found.unmanaged)}")
+        say(f"not in schemas/, and left alone: {', '.join(found.unmanaged)}")
     if found.is_empty:
-        _print(f"the registry has {len(found.subjects)} subjects as they are in schemas/", style="bold green")
+        say(f"the registry has {len(found.subjects)} subjects as they are in schemas/", style="bold green")
         return
     refused = sum(bool(subject.clashes) for subject in found.subjects)
     missing = sum(len(subject.missing) for subject in found.subjects if not subject.clashes)
     text = f"{missing} versions to register, {refused} subjects refused"
-    _print(text, style="bold red" if refused else "bold")
+    say(text, style="bold red" if refused else "bold")
 
 
 def _apply(sync: SchemaSync, wanted: SchemaPlan, as_json: bool) -> SchemaPlan:
@@ -128,17 +128,17 @@ def _apply(sync: SchemaSync, wanted: SchemaPlan, as_json: bool) -> SchemaPlan:
     def tell(line: str) -> None:
         done.append(line)
         if not as_json:
-            _print(line)
+            say(line)
 
     with on_interrupt(CUT_OFF):
         left = sync.apply(wanted, tell)
     if as_json:
         print_json({"done": done, **as_data(left)})
     elif left.is_empty:
-        _print(f"read back: {len(left.subjects)} subjects are as they are in schemas/", style="bold green")
+        say(f"read back: {len(left.subjects)} subjects are as they are in schemas/", style="bold green")
     else:
         refused = ", ".join(subject.subject for subject in left.subjects if not subject.is_empty)
-        _print(f"read back: {len(done)} steps done; not as in schemas/: {refused}", style="bold red")
+        say(f"read back: {len(done)} steps done; not as in schemas/: {refused}", style="bold red")
     return left
 
 
@@ -178,12 +178,8 @@ def _table(subjects: Sequence[SubjectPlan]) -> Table:
 
 def _show_findings(found: Sequence[Finding], checked: int) -> None:
     for finding in found:
-        _print(str(finding), style="red")
+        say(str(finding), style="red")
     if not found:
-        _print(f"{checked} files are right and compatible", style="bold green")
+        say(f"{checked} files are right and compatible", style="bold green")
     else:
-        _print(f"{len(found)} findings in {len({finding.file for finding in found})} files", style="bold red")
-
-
-def _print(text: str, style: str | None = None) -> None:
-    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+        say(f"{len(found)} findings in {len({finding.file for finding in found})} files", style="bold red")

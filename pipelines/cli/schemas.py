@@ -13,7 +13,7 @@ from rich.table import Table
 from pipelines.cli import schema_sync
 from pipelines.cli.options import Env, Json, Set, load, out, print_json
 from pipelines.cli.progress import stages
-from pipelines.cli.window import parse_window
+from pipelines.cli.window import Since, Until, parse_window
 from pipelines.contracts.catalogue import flaws
 from pipelines.contracts.writer import LogSchema
 from pipelines.errors import UsageError
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 File = Annotated[
     Path, typer.Argument(metavar="FILE", exists=True, dir_okay=False, help="The proposed version, an .avsc file.")
 ]
-Since = Annotated[
-    str, typer.Option("--since", help="Where to begin: 90s, 15m, 2h, 7d before now, or an ISO time (UTC).")
-]
-Until = Annotated[str, typer.Option("--until", help="Where to end, left out itself; in the same words.")]
 
 NOT_REGISTERED = "not registered"
 
@@ -120,7 +116,7 @@ def _try(settings: Settings, version: LogSchema, since: datetime, until: datetim
         spark = bootstrap.spark_session(settings, "sdp-schemas-test")
         starting.end()
         reading = begin("records", None)
-        with bootstrap.following(spark, lambda done, of: reading.show(note=f"{done} of {of} Spark tasks are done")):
+        with bootstrap.following(spark, reading.show_tasks):
             effect = trial.effect(proposal, since, until)
         reading.show(completed=sum(count.records for count in effect.counts))
         reading.end()

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from rich.table import Table
 
-from pipelines.cli.options import Env, Json, Set, err, load, out, print_json
+from pipelines.cli.options import Env, Json, Set, err, load, out, print_json, say
 from pipelines.errors import Unavailable
 from pipelines.flows.status import JobState, Refusals, Status
 from pipelines.monitoring.logs import WARN_SHARE
@@ -80,7 +80,7 @@ def show_refused(recent: Refusals, last: Refusals | None) -> None:
     if max(recent.share, last.share) > WARN_SHARE:
         style = "yellow"
         line = f"WARNING, more than {WARN_SHARE:.0%} is refused. {line}. `sdp badrows list` shows where and when"
-    out.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    say(line, style)
 
 
 def show(jobs: list[JobState], away: Unavailable | None = None) -> None:

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json
+from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json, say
 from pipelines.contracts.topic_file import DAY_MS
 from pipelines.contracts.topic_plan import COSTS, Change, Danger, TopicPlan
 from pipelines.contracts.topics import RETENTION_MS, TopicSpec
@@ -106,14 +106,14 @@ def show(plan: TopicPlan, allow: Collection[Danger] = ()) -> None:
     if not plan.is_empty:
         out.print(_table(plan, allow))
     if plan.unmanaged:
-        _print(f"not in conf/topics.yaml, and left alone: {', '.join(plan.unmanaged)}")
+        say(f"not in conf/topics.yaml, and left alone: {', '.join(plan.unmanaged)}")
     refused = plan.refused(allow)
     if plan.is_empty:
-        _print(f"{len(plan.wanted)} topics are as declared", style="bold green")
+        say(f"{len(plan.wanted)} topics are as declared", style="bold green")
         return
     changes = len(plan.changes) - len(refused)
     text = f"{len(plan.create)} topics to create, {changes} settings to change, {len(refused)} refused"
-    _print(text, style="bold red" if refused else "bold")
+    say(text, style="bold red" if refused else "bold")
 
 
 def _apply(topics: Topics, plan: TopicPlan, allow: Collection[Danger], as_json: bool) -> TopicPlan:
@@ -122,16 +122,16 @@ def _apply(topics: Topics, plan: TopicPlan, allow: Collection[Danger], as_json: 
     def tell(line: str) -> None:
         done.append(line)
         if not as_json:
-            _print(line)
+            say(line)
 
     with on_interrupt(CUT_OFF):
         left = topics.apply(plan, allow, tell)
     if as_json:
         print_json({"done": done, **as_data(left, allow)})
     elif left.is_empty:
-        _print(f"read back: {len(left.wanted)} topics are as declared", style="bold green")
+        say(f"read back: {len(left.wanted)} topics are as declared", style="bold green")
     else:
-        _print(f"read back: {len(done)} steps done, {len(left.changes)} settings differ still", style="bold red")
+        say(f"read back: {len(done)} steps done, {len(left.changes)} settings differ still", style="bold red")
     return left
 
 
@@ -182,7 +182,3 @@ def _change_data(change: Change, allow: Collection[Danger]) -> dict[str, Any]:
         "flag": change.danger.flag if change.danger and not change.way_out else None,
         "refused": None if change.is_allowed(allow) else change.refusal,
     }
-
-
-def _print(text: str, style: str | None = None) -> None:
-    out.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

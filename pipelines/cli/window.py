@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import typer
+
+Since = Annotated[
+    str, typer.Option("--since", help="Where to begin: 90s, 15m, 2h, 7d before now, or an ISO time (UTC).")
+]
+Until = Annotated[str, typer.Option("--until", help="Where to end, left out itself; in the same words.")]
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhdw])")

@@ -81,7 +81,7 @@ class JobState:
 class Refusals:
     """``rows`` of ``judged`` records that are invalid, and how many for which reason, most frequent first.
 
-    A row with several critical violations counts for each of them.
+    A row with several critical violations counts for the first of them, as in the metrics and `sdp badrows list`.
     """
 
     rows: int
@@ -117,7 +117,7 @@ class Status:
         return self._state("index", self.documents.per_partition(self.topic), ES_INVALID)
 
     def reasons(self) -> dict[str, int]:
-        """Violation code → invalid rows that carry it, most frequent first."""
+        """Code of the first critical violation → invalid rows, most frequent first."""
         return _reasons(self.tables.read(INVALID).where(F.col("kafka_topic") == self.topic))
 
     def refusals(self, since: datetime) -> tuple[Refusals, Refusals | None]:
@@ -184,7 +184,6 @@ class Status:
 
 
 def _reasons(rows: DataFrame) -> dict[str, int]:
-    """Code of a critical violation → rows of the invalid table that carry it, most frequent first."""
-    codes = rows.select(F.explode("violations").alias("v")).where("v.severity = 'critical'")
-    found = codes.groupBy("v.code").count().orderBy(F.desc("count"), "code").collect()
+    """Code of the first critical violation → rows, each counted once as in the metrics; most frequent first."""
+    found = rows.groupBy(reason().alias("code")).count().orderBy(F.desc("count"), "code").collect()
     return {r["code"]: r["count"] for r in found}

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from pipelines.ingest.validate import is_undecodable
-from pipelines.records import OffsetRange, PartitionCount, Severity
+from pipelines.ingest.validate import critical, is_undecodable
+from pipelines.records import OffsetRange, PartitionCount
 
 HOUR_MS = 3_600_000
 
@@ -54,10 +54,8 @@ def by_reason(invalid: DataFrame) -> dict[str, int]:
     """Code of the first critical violation → refused rows, each counted once. Collects one row per code: few.
 
     In: ``violations``, as in the tables of invalid rows.
-    A warning may come before it, but is no reason: valid rows have them too.
     """
-    critical = F.filter("violations", lambda v: v["severity"] == Severity.CRITICAL.value)
-    code = F.element_at(critical, 1)["code"].alias("code")
+    code = F.element_at(critical(F.col("violations")), 1)["code"].alias("code")
     return {r["code"]: r["count"] for r in invalid.groupBy(code).count().collect()}
 
 

@@ -14,7 +14,7 @@ from pipelines.ingest.codegen import constant
 from pipelines.ingest.coordinates import record_key
 from pipelines.ingest.decode import decode_problem
 from pipelines.ingest.explain import PROBLEM, explain
-from pipelines.ingest.validate import VIOLATION, is_undecodable, problem, rule_violations, violations
+from pipelines.ingest.validate import VIOLATION, critical, is_undecodable, problem, rule_violations, violations
 from pipelines.records import DUPLICATE, Severity, Stage
 
 COLUMN_TYPES = {
@@ -94,7 +94,7 @@ def _valid(stamp: Stamp) -> list[Column]:
 
 
 def _invalid(stamp: Stamp) -> list[Column]:
-    critical = F.filter("violations", lambda v: v["severity"] == Severity.CRITICAL.value)
+    messages = F.transform(critical(F.col("violations")), lambda v: v["message"])
     problem_stage = F.col("problem")["stage"]
     is_decoded = ~F.coalesce(problem_stage.isin(Stage.WIRE.value, Stage.DECODE.value), F.lit(False))
     stage = F.when(F.col("is_duplicate"), Stage.DUPLICATE.value).otherwise(Stage.RULE.value)
@@ -106,7 +106,7 @@ def _invalid(stamp: Stamp) -> list[Column]:
         F.col("schema_id"),
         F.when(is_decoded, F.col("request_id")).alias("request_id"),
         F.coalesce(problem_stage, stage).alias("error_type"),
-        F.array_join(F.transform(critical, lambda v: v["message"]), "; ").alias("error_message"),
+        F.array_join(messages, "; ").alias("error_message"),
         F.col("violations"),
         *stamped(stamp),
         F.to_date("kafka_timestamp").alias("date"),

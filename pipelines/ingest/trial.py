@@ -12,8 +12,7 @@ from pipelines.contracts.proposal import Proposal
 from pipelines.contracts.rules import RuleSet
 from pipelines.ingest.coordinates import PARTITION_BITS, record_key
 from pipelines.ingest.judge import KAFKA_NAMES, judge
-from pipelines.ingest.validate import is_undecodable, rule_violations
-from pipelines.records import Severity
+from pipelines.ingest.validate import critical, is_undecodable, rule_violations
 
 INCOMPATIBLE = DecodeProblem.INCOMPATIBLE_SCHEMA.value
 UNDECODABLE, UNSHOWABLE = "undecodable", "no_column_can_hold_it"
@@ -61,8 +60,8 @@ def _compared(registered: Collection[int], incompatible: Collection[int], rules:
 
 def _reason(rules: RuleSet) -> Column:
     """Why a row is invalid: the first critical rule that it breaks, unless something worse is wrong."""
-    critical = F.filter(rule_violations(rules), lambda v: v["severity"] == Severity.CRITICAL.value)
-    rule = F.when(F.size(critical) > 0, F.element_at(critical, 1)["code"])
+    refusing = critical(rule_violations(rules))
+    rule = F.when(F.size(refusing) > 0, F.element_at(refusing, 1)["code"])
     return F.when(is_undecodable(), UNDECODABLE).otherwise(F.coalesce(rule, F.lit(UNSHOWABLE)))
 
 

@@ -16,7 +16,7 @@ from pipelines.contracts.canonical import NULL, SEPARATOR
 from pipelines.contracts.evaluate import MASK, OPERATORS, SHOWN_CHARS
 from pipelines.ingest.codegen import border
 from pipelines.ingest.decode import fault, precisely
-from pipelines.records import LOG_FIELDS, Severity
+from pipelines.records import LOG_FIELDS, Severity, Stage
 
 MIN_TIMESTAMP_MS = -62_135_596_800_000
 MAX_TIMESTAMP_MS = 253_402_300_799_999
@@ -79,7 +79,7 @@ def problem(decode_problem: Column, never_null: Sequence[str] = ()) -> Column:
     ``decode_problem`` is asked about rows that do not decode. In: ``explained`` (see ``explain``).
     """
     unshowable = fault(
-        "schema",
+        Stage.SCHEMA,
         "timestamp_unrepresentable",
         "timestamp",
         "timestamp is no date of the years 1 to 9999: ",
@@ -88,7 +88,7 @@ def problem(decode_problem: Column, never_null: Sequence[str] = ()) -> Column:
     is_undecoded = F.col("broken").isNull()
     found = F.when(is_undecoded, decode_problem).when(_has(_NOT_UTF8), precisely())
     for name in never_null:
-        missing = fault("schema", "missing_field", name, f"{name} is null; every API6 log has one")
+        missing = fault(Stage.SCHEMA, "missing_field", name, f"{name} is null; every API6 log has one")
         found = found.when(_has(_MISSING) & F.col(name).isNull(), missing)
     return found.when(_has(_UNSHOWABLE), unshowable)
 
@@ -120,6 +120,11 @@ def rule_violations(rules: r.RuleSet) -> Column:
 
     of_rules = F.array(*(F.when(named(k, rule), _violation(rule, rules)) for k, rule in enumerate(rules.rules)))
     return F.when(F.col("broken") != 0, F.filter(of_rules, lambda v: v.isNotNull())).otherwise(_none())
+
+
+def critical(found: Column) -> Column:
+    """Those of an array of violations that refuse a row; the others are warnings, which valid rows have too."""
+    return F.filter(found, lambda v: v["severity"] == Severity.CRITICAL.value)
 
 
 def breaks(k: int) -> Column:

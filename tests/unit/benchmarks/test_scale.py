@@ -41,7 +41,7 @@ def test_nothing_is_said_where_the_fixed_cost_was_all_there_was(least: float) ->
 
 
 def test_the_report_shows_the_verdicts() -> None:
-    part = Part("shape", {}, table=against_least(rows(20.0, 26.0), 1.2))
+    part = Part("shape", {}, tables={"CPU per record: shape": against_least(rows(20.0, 26.0), 1.2)})
     text = report.markdown(report.Results(Plan(1_000, 1, False), "python -m benchmarks", [part]))
     assert "| value | CPU µs/record | ÷ least | target | reached |" in text
     assert "| 0 | 20.00 | 1.00 | ≤ 1.20 | yes |" in text
