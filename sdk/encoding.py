@@ -33,7 +33,8 @@ class LogEncoder:
     """Turns records of one schema into framed values.
 
     ``rules``: what critical violations are; None checks the schema only. ``columns``: column that the rules speak of →
-    field of the schema, None for a field that the schema no longer has; those of one name may be left out.
+    field of the schema, None for a field that the schema no longer has; those of one name may be left out. A record may
+    name its fields either way, so that a service that knows the ten of version 1 outlives a schema that renames one.
     """
 
     def __init__(
@@ -48,12 +49,15 @@ class LogEncoder:
         has_default = {f["name"] for f in json.loads(registered.schema.text)["fields"] if "default" in f}
         self._defaults = {name: _default(f) for name, f in self._fields.items() if name in has_default}
         self._looks_fit = _quick_check(self._fields)
+        self._former = {column: name for column, name in self._renamed.items() if column not in self._fields}
 
     def encode(self, record: Record, now_ms: int) -> bytes:
         """The framed value. ``now_ms``: the record's Kafka timestamp, which rules may look at.
 
         Raises ContractViolation with every field that does not fit and every critical rule that is broken.
         """
+        if self._former:
+            record = self._in_todays_names(record)
         if not self._looks_fit(record):
             return self._encode_odd(record, now_ms)
         out = io.BytesIO(self._header)
@@ -67,6 +71,18 @@ class LogEncoder:
             if found:
                 _refuse(_critical(found))
         return out.getvalue()
+
+    def value(self, record: Record, column: str) -> Any:
+        """What a record that was encoded has for a column, whichever name it gave."""
+        return record[column] if column in record else record[self._renamed[column] or column]
+
+    def _in_todays_names(self, record: Record) -> Record:
+        """The record with fields of former names under those of the schema, without what the schema no longer has."""
+        found = {name: value for name, value in record.items() if name not in self._former}
+        for column, name in self._former.items():
+            if column in record and name is not None:
+                found[column if name in record else name] = record[column]
+        return found
 
     def _encode_odd(self, record: Record, now_ms: int) -> bytes:
         """The same for a record that does not look as usual: every reason against it, or a value after all."""

@@ -80,8 +80,7 @@ class Api6LogProducer:
         UsageError when the schema is not registered or the tables have no place for its records.
         """
         if self._encoder is None:
-            columns = _columns(self._subject) if self._rules is not None else {}
-            self._encoder = LogEncoder(self._schemas.get(self._subject), self._rules, columns)
+            self._encoder = LogEncoder(self._schemas.get(self._subject), self._rules, _columns(self._subject))
 
     def send(self, record: Mapping[str, Any]) -> Future[Delivered]:
         """Check, encode and accept a record; the future resolves to where it is or fails with an SdpError.
@@ -90,8 +89,8 @@ class Api6LogProducer:
         what ``prepare`` raises, and what ``Outbox.put`` raises; then the record was not accepted.
         """
         now_ms = int(time.time() * 1000)
-        value = self._encode(record, now_ms)
-        return self._outbox.put(self._topic, record["request_id"].encode(), value, timestamp_ms=now_ms)
+        key, value = self._encode(record, now_ms)
+        return self._outbox.put(self._topic, key, value, timestamp_ms=now_ms)
 
     async def send_async(self, record: Mapping[str, Any]) -> Delivered:
         """The same for asyncio, until the record is acknowledged.
@@ -99,8 +98,8 @@ class Api6LogProducer:
         The first call may wait for the registry inside of the event loop, unless ``prepare`` was called before.
         """
         now_ms = int(time.time() * 1000)
-        value = self._encode(record, now_ms)
-        return await self._outbox.put_async(self._topic, record["request_id"].encode(), value, timestamp_ms=now_ms)
+        key, value = self._encode(record, now_ms)
+        return await self._outbox.put_async(self._topic, key, value, timestamp_ms=now_ms)
 
     def close(self, timeout_s: float = 30) -> None:
         """Deliver what was accepted, for at most ``timeout_s`` seconds; the rest stays in the spool."""
@@ -122,11 +121,13 @@ class Api6LogProducer:
     ) -> None:
         await asyncio.to_thread(self.close)
 
-    def _encode(self, record: Mapping[str, Any], now_ms: int) -> bytes:
+    def _encode(self, record: Mapping[str, Any], now_ms: int) -> tuple[bytes, bytes]:
+        """Key and value."""
         if self._encoder is None:
             self.prepare()
         assert self._encoder is not None
-        return self._encoder.encode(record, now_ms)
+        value = self._encoder.encode(record, now_ms)
+        return self._encoder.value(record, "request_id").encode(), value
 
 
 def _rules(settings: Settings) -> RuleSet | None:

@@ -41,7 +41,13 @@ DEFAULTS = {"query": "ingest", "query_id": "q", "topic": "logs"}
 
 
 def bad(partition: int, offset: int, code: str, status: str = "open", topic: str = "logs") -> Any:
-    return topic, partition, offset, status, [("odd_agent", "warning"), (code, "critical"), ("not_the_first", "critical")]
+    return (
+        topic,
+        partition,
+        offset,
+        status,
+        [("odd_agent", "warning"), (code, "critical"), ("not_the_first", "critical")],
+    )
 
 
 def test_only_recent_batches_and_the_last_one_count_and_nothing_that_was_replayed(spark: SparkSession) -> None:

@@ -169,6 +169,11 @@ def test_rules_of_the_producer_see_a_renamed_field_and_miss_none_that_is_gone(sh
     with pytest.raises(ContractViolation) as caught:
         encoder.encode(sent, NOW_MS)
     assert [(v.code, v.field) for v in caught.value.violations] == [("schema_mismatch", "body_bytes")]
+    as_ever = encoder.encode(RECORD | {"payload_size": 77}, NOW_MS)
+    assert as_ever == value
+    with pytest.raises(ContractViolation) as caught:
+        encoder.encode(RECORD | {"body_bytes": 77}, NOW_MS)
+    assert [(v.code, v.field) for v in caught.value.violations] == [("schema_mismatch", "payload_size")]
 
 
 def test_a_producer_does_not_write_what_the_tables_have_no_place_for(ship: Ship) -> None:

@@ -121,6 +121,15 @@ def test_warnings_do_not_hold_a_record_back() -> None:
     assert ENCODER.encode(record, NOW_MS)
 
 
+def test_a_column_is_found_under_either_name() -> None:
+    fields = [{"name": "request_key", "type": "string"}, {"name": "n", "type": "int"}]
+    schema = avro.parse(json.dumps({"type": "record", "name": "r", "fields": fields}))
+    encoder = LogEncoder(Registered(1, schema), None, {"request_id": "request_key", "n": "n", "gone": None})
+    records = [{"request_key": "a", "n": 1}, {"request_id": "a", "n": 1, "gone": "x"}]
+    assert [encoder.value(r, "request_id") for r in records] == ["a", "a"]
+    assert len({encoder.encode(r, NOW_MS) for r in records}) == 1
+
+
 def test_fields_of_every_kind_with_their_defaults() -> None:
     fields = [
         {"name": "a", "type": "boolean"},
