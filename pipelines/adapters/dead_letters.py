@@ -13,6 +13,8 @@ _PRODUCER_OPTIONS = {
     "kafka.acks": "all",
     "kafka.enable.idempotence": "true",
     "kafka.compression.type": "gzip",
+    "kafka.linger.ms": "50",
+    "kafka.batch.size": str(256 * 1024),
     "kafka.max.request.size": str(64 * 1024 * 1024),  # counted before compression; the topic bounds what is sent
     "kafka.max.block.ms": "30000",  # the job tries again by itself, and a stop need not wait longer
     "kafka.delivery.timeout.ms": "30000",
