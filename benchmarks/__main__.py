@@ -23,9 +23,9 @@ PARTS = {
     "index": compare.index,
     "size": scale.size,
     "shape": scale.shape,
-    "producer": producer.producer,
     "capture": capture.capture,
     "contract": contract.contract,
+    "producer": producer.producer,
 }
 
 
@@ -44,19 +44,23 @@ def main() -> int:
         with contextlib.closing(compare.Bench(lab, plan)) as bench:
             for name in chosen.only or PARTS:
                 results.add(PARTS[name](bench))
+                results.elapsed_s = time.monotonic() - began
+                _keep(results, chosen.out)
     finally:
         lab.down()
         if chosen.keep:
             print(f"kept {home}", file=sys.stderr)
         else:
             shutil.rmtree(home, ignore_errors=True)
-    results.elapsed_s = time.monotonic() - began
-    text = report.markdown(results)
-    print(text)
-    if chosen.out is not None:
-        chosen.out.write_text(text, encoding="utf-8")
-        chosen.out.with_suffix(".json").write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
+    print(report.markdown(results))
     return 0
+
+
+def _keep(results: report.Results, out: Path | None) -> None:
+    """Write what there is by now: a run takes more than an hour, and a part that fails must not cost the others."""
+    if out is not None:
+        out.write_text(report.markdown(results), encoding="utf-8")
+        out.with_suffix(".json").write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def _command(chosen: argparse.Namespace) -> str:
