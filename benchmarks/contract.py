@@ -10,7 +10,10 @@ MIXED = f"{VERSIONS} versions"
 
 
 def contract(bench: Bench) -> Part:
-    """Ratios of records a second, both sides in the same warm process. Jobs come before it: it registers seven more versions."""
+    """Ratios of records a second, both sides in the same warm process.
+
+    It registers seven more versions: parts that run jobs come before it.
+    """
     rules = bench.alternate(["decode", "judge20"])
     bad = bench.lab.fill("bench-half-invalid", bench.plan.records, mix=HALF_INVALID)
     shares = bench.in_turn({"0 % invalid": ("ingest", bench.base), "50 % invalid": ("ingest", bad)})

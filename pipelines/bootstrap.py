@@ -52,7 +52,8 @@ from pipelines.flows.ingest import IngestBatch
 from pipelines.flows.job import Job
 from pipelines.flows.ports import Steps
 from pipelines.flows.position import Position
-from pipelines.flows.replay import JOB, Replay
+from pipelines.flows.replay import Replay
+from pipelines.flows.replay_chunk import JOB, ReplayChunk
 from pipelines.flows.rule_trial import RulesTrial
 from pipelines.flows.schema_sync import SchemaSync
 from pipelines.flows.schema_trial import SchemaTrial
@@ -183,6 +184,15 @@ def replay(
     spark = spark or spark_session(settings, f"sdp-{JOB}")
     parts = _Wiring(JOB, settings, spark, None)
     parts.tables.create_missing()
+    chunk = ReplayChunk(
+        topic=settings.kafka.topic,
+        schemas=parts.schemas,
+        registered=registered,
+        tables=parts.tables,
+        store=Elastic(spark, settings.elasticsearch),
+        on_step=on_step,
+        keep_rules=parts.rule_sets.keep,
+    )
     flow = Replay(
         topic=settings.kafka.topic,
         schemas=parts.schemas,
@@ -190,11 +200,9 @@ def replay(
         rules=parts.rules,
         tables=parts.tables,
         ledger=parts.ledger,
-        store=Elastic(spark, settings.elasticsearch),
         journal=ReplayJournal(parts.files, f"{parts.place}.pending"),
         lease=_lease(JOB, settings, parts.files),
-        on_step=on_step,
-        keep_rules=parts.rule_sets.keep,
+        chunk=chunk,
     )
     return ReplayKit(flow, wanted, registered, frozenset(parts.rules.personal))
 

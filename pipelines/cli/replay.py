@@ -21,7 +21,7 @@ from pipelines.records import Outcome
 
 if TYPE_CHECKING:
     from pipelines.bootstrap import ReplayKit
-    from pipelines.flows.replay import Forecast, Report, Sample
+    from pipelines.flows.replay_report import Forecast, Report, Sample
 
 CUT_OFF = (
     "interrupted: every chunk that was finished stays. One that was cut off is finished by the next `sdp badrows "
@@ -65,7 +65,7 @@ def replay(
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise UsageError("nobody can confirm the dry run here: give --yes, or --dry-run to see it")
     from pipelines import bootstrap  # pyspark takes a second to import; --help should not
-    from pipelines.flows.replay import Pace
+    from pipelines.flows.replay_report import Pace
     from pipelines.monitoring import logs
 
     logs.configure()

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from pipelines import bootstrap, settings
-from pipelines.flows.replay import Pace
+from pipelines.flows.replay_report import Pace
 from pipelines.records import Batch
 
 

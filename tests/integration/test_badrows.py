@@ -25,7 +25,7 @@ from pipelines import bootstrap
 from pipelines.adapters.registry import Registry
 from pipelines.contracts import avro
 from pipelines.errors import InvalidRecipe, UsageError
-from pipelines.flows.replay import Forecast, Pace, Report
+from pipelines.flows.replay_report import Forecast, Pace, Report
 from pipelines.records import AUDIT, Batch, RowStatus
 from pipelines.settings import ROOT
 from tests.commands import sdp, sdp_here

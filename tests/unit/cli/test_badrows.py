@@ -23,7 +23,7 @@ from pipelines.cli import app, options
 from pipelines.cli.badrows import spark_line
 from pipelines.errors import SdpError, UsageError
 from pipelines.flows.badrows import BadRow
-from pipelines.flows.replay import Forecast, Pace, Report, Sample
+from pipelines.flows.replay_report import Forecast, Pace, Report, Sample
 
 AT = datetime(2026, 1, 31, 12, 0, 5)  # noqa: DTZ001 Spark gives UTC without saying so
 SINCE, UNTIL = datetime(2026, 1, 30, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)

@@ -9,7 +9,7 @@ import pytest
 from pipelines.badrows.plan import Plan
 from pipelines.badrows.recipe import Recipe
 from pipelines.contracts.rule_file import load_rules
-from pipelines.flows.replay import Pace, Report
+from pipelines.flows.replay_report import Pace, Report
 from pipelines.records import LOG_FIELDS
 from pipelines.settings import ROOT
 
