@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from pipelines.contracts.rule_file import Refusal
 from pipelines.contracts.rules import Pattern, Rule
-from pipelines.ingest.validate import java_regex
+from pipelines.ingest.predicates import java_regex
 
 
 def java_refusal(spark: SparkSession) -> Refusal:
