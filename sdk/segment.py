@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -204,7 +205,10 @@ class Segment:
         """Delete the file; a damaged one stays under another name for whoever wants to look at it."""
         self.close()
         if self.is_damaged:
-            self.path.replace(self.path.with_suffix(".damaged"))
+            kept = self.path.with_suffix(".damaged")
+            if kept.exists():  # numbers begin anew in an empty spool
+                kept = self.path.with_suffix(f".{time.time_ns()}.damaged")
+            self.path.replace(kept)
         else:
             self.path.unlink()
 

@@ -51,6 +51,15 @@ def test_damage_within_the_only_file_is_said_and_the_file_kept(
     assert files(tmp_path) == []
 
 
+def test_damage_of_today_does_not_replace_that_of_yesterday(tmp_path: Path) -> None:
+    for _ in range(2):
+        full(tmp_path, 3)
+        overwrite(files(tmp_path)[0], 2, b"\xff")
+        with opened(tmp_path) as spool:
+            assert spool.records == 0
+    assert len(list(tmp_path.glob("*.damaged"))) == 2
+
+
 def test_a_page_of_zeros_within_the_only_file_is_damage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     full(tmp_path, 100)
     overwrite(files(tmp_path)[0], 4096, bytes(4096))
