@@ -20,7 +20,8 @@
     ├── DataProblem                exit 1   the data is not what it must be
     │   ├── NotConserved                    offsets read ≠ valid + invalid + known gaps
     │   ├── OffsetsLost                     Kafka no longer holds offsets that nobody has read
-    │   └── RecordDropped                   given up for newer ones: the spool is full and its policy is drop_oldest
+    │   ├── RecordDropped                   given up for newer ones: the spool is full and its policy is drop_oldest
+    │   └── RecordUnreadable                the disk under a spool gives back other bytes than were written
     └── Unavailable (Transient)    exit 3   infrastructure is away; a retry helps
         ├── BrokerUnavailable
         ├── RegistryUnavailable
@@ -202,6 +203,14 @@ class RecordDropped(DataProblem):
     def __init__(self, topic: str) -> None:
         super().__init__(f"a record for topic {topic} was dropped: the spool is full and newer records came")
         self.topic = topic
+
+
+class RecordUnreadable(DataProblem):
+    """A record was in the spool, and its bytes are damaged: it will not be sent."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(f"a record in the spool {folder} can't be read any more; its file stays there as *.damaged")
+        self.folder = folder
 
 
 class Unavailable(Transient, SdpError):

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
@@ -34,6 +43,18 @@ ROOT = Path(os.environ.get("SDP_ROOT", _root()))
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
+_KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
+"""What ``--set`` takes before the ``=``."""
+
+
+def _without_password(url: str) -> str:
+    if "@" in url:
+        text = "a URL is shown in logs and errors: give user and password as `username` and `password` of this section"
+        raise PydanticCustomError("url", text)
+    return url
+
+
+Url = Annotated[str, AfterValidator(_without_password)]
 IndexPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,100}$")]
 
 
@@ -57,7 +78,7 @@ class KafkaSettings(Section):
 class RegistrySettings(Section):
     """Confluent-compatible schema registry."""
 
-    url: str
+    url: Url
     subject: TopicName
     username: str | None = None
     password: SecretStr | None = None
@@ -66,7 +87,7 @@ class RegistrySettings(Section):
 class ElasticsearchSettings(Section):
     """Elasticsearch; ``batch_entries`` and ``batch_bytes`` bound one bulk request of one Spark task."""
 
-    url: str
+    url: Url
     index_prefix: IndexPrefix
     shards: int = Field(ge=1, le=1024)
     replicas: int = Field(ge=0, le=10)
@@ -378,8 +399,9 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nested(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
-    if not separator or not all(key.split(".")):
-        raise InvalidSetting(f"--set takes key.path=value, not {text!r}")
+    if not separator or not _KEY.fullmatch(key):
+        shown = re.match(r"[\w.-]*", text)  # what follows may be a password
+        raise InvalidSetting(f"--set takes key.path=value; wrong is the one that begins with {shown and shown[0]!r}")
     try:
         nested: Any = yaml.safe_load(value) if value else ""
     except (ValueError, yaml.YAMLError):

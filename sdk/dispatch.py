@@ -22,7 +22,7 @@ from threading import Lock
 
 from confluent_kafka import KafkaError, KafkaException
 
-from pipelines.errors import BrokerUnavailable, StillSpooled
+from pipelines.errors import BrokerUnavailable, SpoolUnavailable, StillSpooled
 from pipelines.settings import ProducerSettings
 from sdk.breaker import Breaker, BreakerState
 from sdk.carrier import Carrier, Client
@@ -66,7 +66,7 @@ class Dispatch:
         self._bootstrap, self._settings, self._meter, self._batch_size = bootstrap, settings, meter, batch_size
         self.lock = Lock()
         self.carrier = Carrier(connect, self._settle, meter.acknowledge, self._report_failure)
-        self.shelf = Shelf(spool, settings.spool, self._drop)
+        self.shelf = Shelf(spool, settings.spool, self._drop, self._fail)
         self.breaker = Breaker(f"kafka {bootstrap}", settings.breaker)
         self.way = Way.SPOOLING if spool.unread else Way.DIRECT
         self._spool = spool
@@ -91,27 +91,28 @@ class Dispatch:
                 return True
             if pending.number is None and self._settings.spool.when_full == "block":
                 return False
+            self.shelf.withdraw(pending)  # it comes behind those that the client holds
             self.divert()
-            if pending.number is not None:
-                self._spool.unlend(pending.number)
-        if pending.number is None:
-            self.shelf.store(pending)
+        self.shelf.store(pending)
         self.shelf.wait(pending)
         self._meter.sent += 1
         return True
 
     def divert(self) -> None:
-        """From now on records go to the spool, and what the client holds is copied there."""
+        """From now on records go to the spool, and what the client holds is copied there. A bad disk is only logged."""
         if self.way is Way.SPOOLING:
             return
         self.way = Way.SPOOLING
         for pending in self.carrier.records():
-            if not self.shelf.keep(pending):
+            if not self.shelf.copy(pending):
                 break
             if pending not in self.carrier:  # acknowledged meanwhile
                 self.shelf.settle(pending)
         if self._settings.spool.fsync == "record":
-            self._spool.sync()
+            try:
+                self._spool.sync()
+            except SpoolUnavailable as error:
+                log.error("copies of what the Kafka client holds may not survive a loss of power: %s", error)
 
     def step(self, now: float) -> None:
         """Look after everything once. ``now``: monotonic seconds."""
@@ -134,8 +135,8 @@ class Dispatch:
         """Nothing is sent any more: keep what is left in the spool and tell its senders."""
         for pending in [*self.carrier.records(), *self._suspects.take_all()]:
             self._retry(pending)
-        kept = StillSpooled(self._bootstrap, str(self._spool.folder))
-        self.unresolved.extend((pending, kept) for pending in self.shelf.leave())
+        folder = str(self._spool.folder)
+        self.unresolved.extend((pending, StillSpooled(self._bootstrap, folder)) for pending in self.shelf.leave())
 
     def _watch(self, now: float) -> None:
         """Judge the cluster by what was acknowledged since the last look."""
@@ -159,7 +160,7 @@ class Dispatch:
             if len(self.carrier) or now < self._not_before:
                 return
             self._rewind_wanted = False
-            self._spool.rewind()
+            self.shelf.rewind()
         is_trial = self.breaker.state is BreakerState.HALF_OPEN
         room = (1 if is_trial else self._settings.window) - len(self.carrier)
         if self.way is Way.SPOOLING and room > 0:
@@ -218,6 +219,8 @@ class Dispatch:
     def _retry(self, pending: Pending) -> None:
         """Send a record again, with all that wait, in order, after a pause."""
         is_kept = self.shelf.keep(pending)  # before younger ones are copied
+        if is_kept:
+            self.shelf.wait(pending)
         self.divert()
         self._meter.retried += 1
         if not self._rewind_wanted:
@@ -225,9 +228,7 @@ class Dispatch:
             pause_s = min(self._settings.retry_longest_s, self._settings.retry_first_s * 2 ** min(self._retries, 30))
             self._not_before = time.monotonic() + pause_s * random.uniform(0.5, 1)
             self._retries += 1
-        if is_kept:
-            self.shelf.wait(pending)
-        else:
+        if not is_kept:
             self._fail(pending, "spool_full", self._away("a record was not delivered, and there is no room to keep it"))
 
     def _refuse(self, pending: Pending, error: KafkaError) -> None:
@@ -236,12 +237,15 @@ class Dispatch:
         log.error("topic %s refuses a record: %s", pending.item.topic, error.name())
         self._fail(pending, error.name(), refusal(pending.item.topic, error))
 
-    def _fail(self, pending: Pending, reason: str, error: Exception) -> None:
+    def _fail(self, pending: Pending | None, reason: str, error: Exception) -> None:
         self._meter.fail(reason)
-        self.unresolved.append((pending, error))
+        self._tell(pending, error)
 
     def _drop(self, pending: Pending | None, error: Exception) -> None:
         self._meter.dropped += 1
+        self._tell(pending, error)
+
+    def _tell(self, pending: Pending | None, error: Exception) -> None:
         if pending is not None:
             self.unresolved.append((pending, error))
 

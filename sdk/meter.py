@@ -11,10 +11,11 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 
 class Meter:
-    """``sent``: records accepted. An acknowledgement is only noted; ``fold`` counts what was noted."""
+    """``sent``: records accepted; ``recovered``: found in the spool, from an earlier process. All of them end as
+    acknowledged, failed or dropped, or wait. An acknowledgement is only noted; ``fold`` counts what was noted."""
 
     def __init__(self) -> None:
-        self.sent = self.retried = self.dropped = 0
+        self.sent = self.recovered = self.retried = self.dropped = 0
         self.failed: Counter[str] = Counter()
         self.latency_sum_s = 0.0
         self._latencies = [0] * (len(BOUNDS_S) + 1)

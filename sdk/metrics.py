@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -12,6 +13,7 @@ from prometheus_client import REGISTRY, CollectorRegistry, Metric, start_http_se
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from pipelines.errors import SpoolUnavailable
 from sdk.meter import BOUNDS_S, Meter
 from sdk.outbox import KafkaOutbox
 
@@ -30,6 +32,7 @@ class _Number:
 
 _COUNTERS = (
     _Number("sent", "Records accepted", lambda o: o.meter.sent),
+    _Number("recovered", "Records found in the spool, from an earlier process", lambda o: o.meter.recovered),
     _Number("acknowledged", "Records that are in Kafka", lambda o: o.meter.acknowledged),
     _Number("retried", "Times that a record was sent again after librdkafka gave it up", lambda o: o.meter.retried),
     _Number("dropped", "Records given up for newer ones, the spool being full", lambda o: o.meter.dropped),
@@ -72,7 +75,10 @@ def serve(port: int, address: str = EVERYWHERE, registry: CollectorRegistry = RE
 
 
 class _Outboxes(Collector):
-    """Reads the numbers of all outboxes when asked: records pay nothing for it."""
+    """Reads the numbers of all outboxes when asked: records pay nothing for it.
+
+    Those of the parent of a forked process are left out: their locks may be held for ever.
+    """
 
     def __init__(self) -> None:
         self.outboxes: weakref.WeakValueDictionary[str, KafkaOutbox] = weakref.WeakValueDictionary()
@@ -81,7 +87,7 @@ class _Outboxes(Collector):
         return self._families([])
 
     def collect(self) -> Iterable[Metric]:
-        return self._families(list(self.outboxes.items()))
+        return self._families([(name, box) for name, box in self.outboxes.items() if not box.is_forked])
 
     def _families(self, outboxes: list[tuple[str, KafkaOutbox]]) -> Iterator[Metric]:
         for number in _COUNTERS:
@@ -117,6 +123,10 @@ def _buckets(meter: Meter) -> list[tuple[str, float]]:
 
 
 def _age_s(outbox: KafkaOutbox) -> float:
-    with outbox.dispatch.lock:
-        oldest_ms = None if outbox.is_closed else outbox.spool.oldest_ms()
+    """NaN when the disk does not say."""
+    try:
+        with outbox.dispatch.lock:
+            oldest_ms = None if outbox.is_closed else outbox.spool.oldest_ms()
+    except SpoolUnavailable:
+        return math.nan
     return 0.0 if oldest_ms is None else max(0.0, time.time() - oldest_ms / 1000)

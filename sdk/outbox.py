@@ -24,7 +24,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Self, cast
@@ -77,15 +77,18 @@ class KafkaOutbox:
         self._spooling = settings.producer.spool
         self._syncs_each = self._spooling.fsync == "record"
         self.spool = Spool(settings.spool_path / name, self._spooling)
-        self.dispatch = Dispatch(
-            settings.kafka.bootstrap,
-            settings.producer,
-            self.spool,
-            self.meter,
-            connect or partial(_client, options),
-            int(options.get("batch.size", BATCH_SIZE)),
-        )
+        self.meter.recovered = self.spool.records
+        batch_size = int(options.get("batch.size", BATCH_SIZE))
+        connect = connect or partial(_client, options)
+        try:
+            self.dispatch = Dispatch(
+                settings.kafka.bootstrap, settings.producer, self.spool, self.meter, connect, batch_size
+            )
+        except BaseException:
+            self.spool.abandon()
+            raise
         self._refusal: type[ProducerClosed | ForkedProducer] | None = None
+        self._syncer = ThreadPoolExecutor(1, f"sync {name}")  # one is enough: those that wait share a write
         self._stop = threading.Event()
         self._synced_at = time.monotonic()
         self._courier = threading.Thread(target=self._run, name=f"outbox {name}", daemon=True)
@@ -100,6 +103,11 @@ class KafkaOutbox:
     def is_closed(self) -> bool:
         """Whether it takes no more records."""
         return self._refusal is not None
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether it belongs to the parent of this process."""
+        return self._refusal is ForkedProducer
 
     def put(
         self,
@@ -131,12 +139,12 @@ class KafkaOutbox:
         timestamp_ms: int | None = None,
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Delivered:
-        """The same for asyncio, until the record is acknowledged; waits for room or fsync outside of the event loop."""
+        """The same for asyncio, until the record is acknowledged; stops neither the event loop nor its executor."""
         pending = _pending(topic, key, value, timestamp_ms, headers)
         if not self._accept(pending, may_wait=True):
-            await asyncio.to_thread(self._wait_for_room, pending)
+            await self._room_comes(pending)
         if self._syncs_each and pending.number is not None:
-            await asyncio.to_thread(self._accepted, pending)
+            await asyncio.get_running_loop().run_in_executor(self._syncer, self._accepted, pending)
         else:
             self._accepted(pending)
         return await asyncio.wrap_future(pending)
@@ -144,7 +152,8 @@ class KafkaOutbox:
     def close(self, timeout_s: float = 30) -> None:
         """Deliver what was accepted, for at most ``timeout_s`` seconds; keep the rest in the spool.
 
-        The futures of what is kept fail with StillSpooled. A second call does nothing.
+        The futures of what is kept fail with StillSpooled. A second call does nothing. Raises SpoolUnavailable, after
+        all of that, if what was kept may not survive a loss of power.
         """
         if self._refusal is not None:  # in a forked child the lock may be held for ever
             return
@@ -158,12 +167,14 @@ class KafkaOutbox:
             self.dispatch.carrier.poll(TICK_S)
         self._stop.set()
         self._courier.join()
-        self._take_back()
-        with self.dispatch.lock:
-            self.dispatch.leave()
-            self.spool.close()
-        self.dispatch.resolve()
-        _all.discard(self)
+        try:
+            self._take_back()
+            with self.dispatch.lock:
+                self.dispatch.leave()
+                self.spool.close()
+        finally:
+            self.dispatch.resolve()
+            _all.discard(self)
 
     def __enter__(self) -> Self:
         return self
@@ -193,15 +204,24 @@ class KafkaOutbox:
 
     def _wait_for_room(self, pending: Pending) -> None:
         deadline = time.monotonic() + self._spooling.block_timeout_s
-        while True:
-            left_s = deadline - time.monotonic()
-            if left_s <= 0:
-                if self._accept(pending, may_wait=False):
-                    return
-                raise SpoolFull(str(self.spool.folder), "Kafka takes too little, the client has no room for a record")
+        while (left_s := deadline - time.monotonic()) > 0:
             self.dispatch.carrier.poll(min(left_s, TICK_S))
             if self._accept(pending, may_wait=True):
                 return
+        self._accept_at_last(pending)
+
+    async def _room_comes(self, pending: Pending) -> None:
+        """The same on the event loop; the courier takes the reports that make room."""
+        deadline = time.monotonic() + self._spooling.block_timeout_s
+        while (left_s := deadline - time.monotonic()) > 0:
+            await asyncio.sleep(min(left_s, TICK_S))
+            if self._accept(pending, may_wait=True):
+                return
+        self._accept_at_last(pending)
+
+    def _accept_at_last(self, pending: Pending) -> None:
+        if not self._accept(pending, may_wait=False):
+            raise SpoolFull(str(self.spool.folder), "Kafka takes too little, the client has no room for a record")
 
     def _accepted(self, pending: Pending) -> None:
         if self._syncs_each and pending.number is not None:
@@ -215,21 +235,23 @@ class KafkaOutbox:
         """The courier: takes reports, watches the cluster, sends what waits."""
         while not self._stop.is_set():
             is_feeding = self.dispatch.way is Way.SPOOLING and self.dispatch.breaker.state is BreakerState.CLOSED
-            self.dispatch.carrier.poll(TICK_S / 10 if is_feeding else TICK_S)
             try:
+                self.dispatch.carrier.poll(TICK_S / 10 if is_feeding else TICK_S)
                 self._tick(time.monotonic())
             except SpoolUnavailable as error:
                 log.error("%s: %s", self.name, error)
                 self._stop.wait(1)
 
     def _tick(self, now: float) -> None:
-        with self.dispatch.lock:
-            self.dispatch.step(now)
-        if self._spooling.fsync == "interval" and now - self._synced_at >= self._spooling.fsync_interval_ms / 1000:
-            self._synced_at = now
-            self.spool.sync()
-        self.dispatch.resolve()
-        self.meter.fold()
+        try:
+            with self.dispatch.lock:
+                self.dispatch.step(now)
+            if self._spooling.fsync == "interval" and now - self._synced_at >= self._spooling.fsync_interval_ms / 1000:
+                self._synced_at = now
+                self.spool.sync()
+        finally:
+            self.dispatch.resolve()
+            self.meter.fold()
 
     def _take_back(self) -> None:
         """Get back from the client what it could not deliver."""

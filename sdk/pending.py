@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures._base import FINISHED, PENDING
@@ -86,3 +87,13 @@ class Pending(Future[Delivered]):
     def wake(self, item: Item, number: int) -> None:
         """The record is in memory again."""
         self.item, self.number, self._resting = item, number, None
+        self.is_alone = False
+
+
+def _after_fork() -> None:
+    """In the child: a thread that is not here may have held the lock."""
+    global _first_look
+    _first_look = Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

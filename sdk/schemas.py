@@ -57,7 +57,8 @@ class RegisteredSchemas:
         self._client = client or _client(settings.registry, self)
         self._known: dict[str, Registered] = {}
         self._lock = threading.Lock()
-        self._away: tuple[float, RegistryUnavailable] | None = None
+        self._away: tuple[float, str] | None = None
+        """Until when the registry is not asked again, and why."""
 
     def get(self, subject: str) -> Registered:
         """The newest schema of ``schemas/<subject>`` and its id.
@@ -87,15 +88,15 @@ class RegisteredSchemas:
 
     def _ask(self, subject: str, text: str) -> int:
         if self._away is not None and time.monotonic() < self._away[0]:
-            raise self._away[1]
+            raise RegistryUnavailable("schema registry", self._url, self._away[1])
         try:
             return self._id_of(subject, text)
         except (SchemaRegistryError, httpx2.HTTPError, ValueError, TypeError) as error:
             if isinstance(error, SchemaRegistryError) and error.error_code == _SUBJECT_UNKNOWN:
                 raise RegistryUnavailable.without(subject, self._url) from None
-            unavailable = RegistryUnavailable("schema registry", self._url, str(error) or type(error).__name__)
-            self._away = time.monotonic() + _ASK_AGAIN_S, unavailable
-            raise unavailable from error
+            reason = str(error) or type(error).__name__
+            self._away = time.monotonic() + _ASK_AGAIN_S, reason
+            raise RegistryUnavailable("schema registry", self._url, reason) from error
 
     def _id_of(self, subject: str, text: str) -> int:
         """Compared as JSON: registries lay texts out anew."""
@@ -117,8 +118,10 @@ class RegisteredSchemas:
             kept = json.loads(self._file(subject).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        is_same = isinstance(kept, dict) and (kept.get("registry"), kept.get("schema")) == (self._url, json.loads(text))
-        return int(kept["id"]) if is_same else None
+        if not isinstance(kept, dict) or (kept.get("registry"), kept.get("schema")) != (self._url, json.loads(text)):
+            return None
+        schema_id = kept.get("id")
+        return schema_id if isinstance(schema_id, int) else None
 
     def _write(self, subject: str, found: Registered) -> None:
         content = {"registry": self._url, "id": found.schema_id, "schema": json.loads(found.schema.text)}

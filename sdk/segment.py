@@ -2,13 +2,15 @@
 
 A record is ``length u32 · crc u32 · state u8 · body``, little-endian. The checksum covers length and body; the state is
 one byte that is overwritten in place, so that a record leaves the spool by a single write. A file ends where a record's
-length or checksum does not fit: a write that a crash cut short.
+length or checksum does not fit: a write that a crash cut short, or damage if intact records follow.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -24,6 +26,9 @@ _STATE_AT = 8
 _NONE = -1
 _SEED = 0x53445053
 """Start of the checksum, so that a stretch of zeros is no record."""
+
+_MAY_BEGIN = re.compile(rb"(?=(?!\0\0\0\0).{8}[\0-\2])", re.DOTALL)
+"""Places where a record may begin: a length, a checksum, a state."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -112,6 +117,11 @@ def scan(data: bytes | memoryview, at: int = 0) -> Iterator[Found]:
         at = found.end
 
 
+def has_record(data: bytes, at: int) -> bool:
+    """Whether an intact record begins anywhere behind byte ``at``."""
+    return any(True for place in _MAY_BEGIN.finditer(data, at + 1) for _ in scan(data, place.start()))
+
+
 class Segment:
     """A file of the spool. ``first``: number of its first record; ``live``: records in it that are not settled."""
 
@@ -124,17 +134,26 @@ class Segment:
 
     @classmethod
     def recover(cls, path: Path, *, is_last: bool) -> Segment:
-        """Open a file that an earlier process left. Only in the last one a record may have been cut short."""
+        """Open a file that an earlier process left. At the end of the last one, what was cut short is removed."""
         segment = cls(path.parent, int(path.stem))
-        data = path.read_bytes()
-        for found in scan(data):
-            segment.count += 1
-            segment.end = found.end
-            if found.state == State.WAITING:
-                segment.live += 1
-                segment.live_bytes += found.size
-        segment.is_damaged = segment.end < len(data) and not is_last
+        try:
+            segment._take(path.read_bytes(), is_last)
+        except OSError:
+            segment.close()
+            raise
         return segment
+
+    def _take(self, data: bytes, is_last: bool) -> None:
+        for found in scan(data):
+            self.count += 1
+            self.end = found.end
+            if found.state == State.WAITING:
+                self.live += 1
+                self.live_bytes += found.size
+        if self.end < len(data):
+            self.is_damaged = not is_last or has_record(data, self.end)
+            if not self.is_damaged:
+                os.ftruncate(self._fd, self.end)
 
     def append(self, data: bytes) -> int:
         """Write one packed record and return where it is. Raises OSError, and then the file is as it was before."""
@@ -156,6 +175,13 @@ class Segment:
         self.live -= 1
         self.live_bytes -= size
         os.pwrite(self._fd, bytes([state]), at + _STATE_AT)
+
+    def lose(self, end: int, count: int, size: int) -> None:
+        """So many waiting records, of ``size`` bytes in all, can't be read: nothing behind ``end`` counts any more."""
+        self.is_damaged = True
+        self.end = end
+        self.live -= count
+        self.live_bytes -= size
 
     def read(self, at: int, at_least: int) -> bytes:
         """Bytes from ``at`` on that hold at least one whole record, if there is one."""
@@ -179,7 +205,10 @@ class Segment:
         """Delete the file; a damaged one stays under another name for whoever wants to look at it."""
         self.close()
         if self.is_damaged:
-            self.path.replace(self.path.with_suffix(".damaged"))
+            kept = self.path.with_suffix(".damaged")
+            if kept.exists():  # numbers begin anew in an empty spool
+                kept = self.path.with_suffix(f".{time.time_ns()}.damaged")
+            self.path.replace(kept)
         else:
             self.path.unlink()
 

@@ -16,7 +16,7 @@ import os
 import re
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -43,19 +43,26 @@ class _Lent(NamedTuple):
 class Spool:
     """The spool in one folder; raises SpoolInUse when another process holds it.
 
-    ``records``, ``bytes``: what is not settled, lent records included. Every method raises SpoolUnavailable when the
-    disk does not work.
+    ``records``, ``bytes``: what is not settled, lent records included. ``on_lost``: told how many records that waited
+    can't be read any more, and no longer count. Every method raises SpoolUnavailable when the disk does not work.
     """
 
     def __init__(self, folder: Path, settings: SpoolSettings) -> None:
         self.folder, self._settings = folder, settings
+        self.on_lost: Callable[[int], None] = lambda _: None
         self._lent: dict[int, _Lent] = {}
+        self._unmarked: set[int] = set()
+        self._segments: deque[Segment] = deque()
         self._sync_lock = threading.Lock()
         self._synced = 0
         with self._disk():
             folder.mkdir(parents=True, exist_ok=True)
             self._lock_fd = _claim(folder)
-            self._segments = deque(_recovered(folder))
+            try:
+                self._segments.extend(_recovered(folder))
+            except BaseException:
+                self.abandon()
+                raise
         self.records = sum(s.live for s in self._segments)
         self.bytes = sum(s.live_bytes for s in self._segments)
         self._next = self._segments[-1].first + self._segments[-1].count if self._segments else 0
@@ -84,6 +91,8 @@ class Spool:
         or when the disk is full; nothing of it is kept then.
         """
         data = pack(item)
+        if len(data) > self._settings.max_bytes:
+            raise SpoolFull(str(self.folder), f"a record of {len(data)} bytes is larger than all of it may be")
         if self.records >= self._settings.max_records or self.bytes + len(data) > self._settings.max_bytes:
             raise SpoolFull(str(self.folder), f"at its limits: {self.records} records, {self.bytes} bytes wait")
         assert not (lent and self.unread), "a record that is lent would overtake those that wait"
@@ -107,14 +116,25 @@ class Spool:
                 segment.sync()
                 self._synced = until
 
+    def can_ever_hold(self, item: Item) -> bool:
+        """Whether the record would fit if nothing else were here."""
+        return len(pack(item)) <= self._settings.max_bytes
+
     def lend(self, limit: int) -> list[tuple[int, Item]]:
-        """The next records, at most ``limit``, with their numbers."""
+        """The next records, at most ``limit``, with their numbers; of a failing disk those that it still gave."""
         out = []
-        with self._disk():
-            for segment, number, found in self._ahead(limit):
-                self._lent[number] = _Lent(segment, found.at, found.size, accepted_ms(found.body))
-                self._cursor = (segment, found.end, number + 1)
-                out.append((number, unpack(found.body)))
+        try:
+            with self._disk():
+                for segment, number, found in self._ahead(limit):
+                    self._lent[number] = _Lent(segment, found.at, found.size, accepted_ms(found.body))
+                    self._cursor = (segment, found.end, number + 1)
+                    out.append((number, unpack(found.body)))
+        except SpoolUnavailable:
+            if not out:  # else the next call meets the error
+                raise
+            return out
+        if len(out) < limit and self.unread > 0:
+            self._lose_unreadable()
         self._clear()
         return out
 
@@ -128,6 +148,7 @@ class Spool:
         try:
             lent.segment.settle(lent.at, lent.size, state)
         except OSError as error:
+            self._unmarked.add(number)
             log.warning("spool %s: record %d may be sent again after a restart: %s", self.folder, number, error)
         if lent.segment.live == 0:
             self._clear()
@@ -153,27 +174,32 @@ class Spool:
         When all are lent, the oldest of them leaves the spool and stays with its borrower; its topic is not told then.
         """
         for number, item in self.lend(1):
-            self._give_up(number)
+            self.give_up(number)
             return number, item.topic
         for number in self._lent:
-            self._give_up(number)
+            self.give_up(number)
             return number, None
         return None
 
-    def _give_up(self, number: int) -> None:
+    def give_up(self, number: int) -> None:
+        """A lent record leaves the spool to make room."""
         self.settle(number, State.GIVEN_UP)
         if self._writes_to is not None and self._writes_to.live == 0:  # its bytes may be what the disk lacks
-            self._writes_to = None
-            self._clear()
+            with self._sync_lock:  # somebody may be making it survive a loss of power
+                self._writes_to = None
+                self._clear()
 
     def close(self) -> None:
-        """Release the folder; records stay. Files without any are removed."""
-        if self._settings.fsync != "never":
-            self.sync()
-        self.rewind()
-        self._writes_to = None
-        self._clear()
-        self.abandon()
+        """Release the folder, whatever the disk says; records stay. Files without any are removed."""
+        try:
+            if self._settings.fsync != "never":
+                self.sync()
+        finally:
+            with self._sync_lock:
+                self.rewind()
+                self._writes_to = None
+                self._clear()
+                self.abandon()
 
     def abandon(self) -> None:
         """Close the files and nothing else: what a forked child does with the parent's spool."""
@@ -195,7 +221,7 @@ class Spool:
                 data = segment.read(at, READ_BYTES)
                 base, before = at, number
                 for found in scan(data):
-                    if found.state == State.WAITING:
+                    if found.state == State.WAITING and number not in self._unmarked:
                         yield segment, number, Found(base + found.at, found.size, found.state, found.body)
                         limit -= 1
                     at, number = base + found.end, number + 1
@@ -204,9 +230,25 @@ class Spool:
                 if number == before:  # can't be read any more: a disk that forgets
                     break
 
+    def _lose_unreadable(self) -> None:
+        """All that can be read is lent: what else waits leaves the spool, and its file is kept aside."""
+        lost = self.unread
+        for segment in self._segments:
+            lent = [each for each in self._lent.values() if each.segment is segment]
+            count = segment.live - len(lent)
+            if count > 0:
+                size = segment.live_bytes - sum(each.size for each in lent)
+                segment.lose(max((each.at + each.size for each in lent), default=0), count, size)
+                self.records -= count
+                self.bytes -= size
+                text = "spool %s: %s is damaged behind byte %d: %d records that waited there are lost"
+                log.error(text, self.folder, segment.path.name, segment.end, count)
+        self.on_lost(lost - self.unread)
+
     def _writable(self, size: int) -> Segment:
         current = self._writes_to
-        if current is None or (current.count and current.end + size > self._settings.segment_bytes):
+        is_full = current is not None and current.count and current.end + size > self._settings.segment_bytes
+        if current is None or is_full or current.is_damaged:
             with self._sync_lock:
                 if current is not None and self._settings.fsync != "never":
                     current.sync()
@@ -249,19 +291,27 @@ def _claim(folder: Path) -> int:
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"process {os.getpid()}".encode(), 0)
     except BlockingIOError:
         holder = os.read(fd, 100).decode(errors="replace") or "another process"
         os.close(fd)
         raise SpoolInUse(str(folder), holder) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"process {os.getpid()}".encode(), 0)
+    except OSError:
+        os.close(fd)
+        raise
     return fd
 
 
 def _recovered(folder: Path) -> Iterator[Segment]:
     paths = sorted(p for p in folder.iterdir() if _NAME.fullmatch(p.name))
     for path in paths:
+        size = path.stat().st_size
         segment = Segment.recover(path, is_last=path is paths[-1])
+        left_over = size - segment.end
         if segment.is_damaged:
-            log.error("spool %s: %s is damaged behind byte %d", folder, path.name, segment.end)
+            text = "spool %s: %s is damaged behind byte %d: the %d bytes there are not sent, it is kept as *.damaged"
+            log.error(text, folder, path.name, segment.end, left_over)
+        elif left_over:
+            log.warning("spool %s: %s ended within a record, %d bytes are cut off", folder, path.name, left_over)
         yield segment

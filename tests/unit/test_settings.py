@@ -499,6 +499,14 @@ def test_what_is_no_key_and_value_is_refused(text: str) -> None:
         load(overrides=[text])
 
 
+@pytest.mark.parametrize("separator", [":", " ", "/"])
+@pytest.mark.parametrize("secret", ["hunter2", "hunter=2", "hunter2=="])
+def test_what_may_be_a_password_is_not_shown(separator: str, secret: str) -> None:
+    with pytest.raises(InvalidSetting, match=r"--set takes key\.path=value.*'kafka\.sasl_password'") as caught:
+        load(overrides=[f"kafka.sasl_password{separator}{secret}"])
+    assert "hunter" not in str(caught.value)
+
+
 @pytest.mark.parametrize("value", ["[x", "%x", "@x", "'x", "{a", "2026-13-01"])
 def test_a_value_that_is_no_yaml_is_refused_but_not_shown(value: str) -> None:
     with pytest.raises(InvalidSetting, match=r"--set kafka\.sasl_password: ") as caught:
@@ -629,6 +637,16 @@ def test_secrets_are_not_shown_when_something_else_is_wrong(monkeypatch: pytest.
         load(overrides=["kafka.topic=a b", f"kafka.sasl_pasword={SECRET}", f"registry.password=[{SECRET}]"])
     assert SECRET not in str(caught.value)
     assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("section", ["registry", "elasticsearch"])
+@pytest.mark.parametrize(
+    "url", [f"http://svc:{SECRET}@host:8081", f"svc:{SECRET}@host", f"http://svc:a/{SECRET}@host/v7"]
+)
+def test_a_url_holds_no_password(section: str, url: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"{section}.url: .*`username` and `password`") as caught:
+        load(None, (), **{section: {"url": url}})
+    assert SECRET not in str(caught.value)
 
 
 @pytest.mark.parametrize("section", ["", "kafka", "stack"])

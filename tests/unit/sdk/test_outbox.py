@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from confluent_kafka import KafkaError
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, generate_latest
 
 from pipelines import settings as settings_module
 from pipelines.errors import (
@@ -33,6 +35,7 @@ from pipelines.errors import (
     StillSpooled,
 )
 from pipelines.settings import Settings
+from sdk import metrics, pending
 from sdk.breaker import BreakerState
 from sdk.delivery import Delivered, Outbox
 from sdk.dispatch import Way
@@ -75,7 +78,11 @@ def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
 
 
 def is_away(box: KafkaOutbox) -> Callable[[], bool]:
-    return lambda: box.dispatch.way is Way.SPOOLING and box.dispatch.breaker.state is BreakerState.OPEN
+    def check() -> bool:
+        with box.dispatch.lock:  # under it, what the client holds is copied
+            return box.dispatch.way is Way.SPOOLING and box.dispatch.breaker.state is BreakerState.OPEN
+
+    return check
 
 
 def kill(box: KafkaOutbox) -> None:
@@ -376,6 +383,45 @@ def test_asyncio_waits_for_room_beside_the_loop(tmp_path: Path) -> None:
         assert asyncio.run(two(box)) > 1_000
 
 
+def test_asyncio_many_that_wait_for_room_wait_together_and_hinder_nobody(tmp_path: Path) -> None:
+    cluster = Cluster(is_up=False)
+
+    async def many(box: KafkaOutbox) -> tuple[set[type], float, float]:
+        began = time.monotonic()
+        tasks = [asyncio.create_task(box.put_async("logs", None, b"x")) for _ in range(60)]
+        await asyncio.sleep(0)
+        await asyncio.to_thread(int)  # as a DNS look-up of the service
+        aside_s = time.monotonic() - began
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        return {type(result) for result in results}, aside_s, time.monotonic() - began
+
+    with outbox(cluster, tmp_path, {"max_records": 1, "block_timeout_s": 0.4}) as box:
+        put(box, range(1))
+        until(is_away(box))
+        kinds, aside_s, all_s = asyncio.run(many(box))
+        assert kinds == {SpoolFull}
+        assert aside_s < 0.4 <= all_s < 1.5
+
+
+def test_asyncio_syncs_beside_the_executor_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, may_end = Cluster(), threading.Event()
+    real = os.fdatasync
+
+    def slow(fd: int) -> None:
+        may_end.wait(5)
+        real(fd)
+
+    async def many(box: KafkaOutbox) -> list[int]:
+        tasks = [asyncio.create_task(box.put_async("logs", None, b"x")) for _ in range(60)]
+        await asyncio.sleep(0)
+        await asyncio.wait_for(asyncio.to_thread(may_end.set), 2)
+        return [(await task).offset for task in tasks]
+
+    with outbox(cluster, tmp_path, {"fsync": "record", "write_ahead": True, "segment_bytes": 1 << 20}) as box:
+        monkeypatch.setattr(os, "fdatasync", slow)
+        assert sorted(asyncio.run(many(box))) == list(range(60))
+
+
 def test_many_threads(tmp_path: Path) -> None:
     cluster = Cluster()
     with outbox(cluster, tmp_path, {"fsync": "record", "write_ahead": True}) as box:
@@ -403,6 +449,26 @@ def test_a_child_after_a_fork_is_told_and_the_parent_goes_on(tmp_path: Path) -> 
                 os._exit(code)
         assert os.waitpid(child, 0)[1] == 0
         assert box.put("logs", None, b"from the parent").result(5).offset == 0
+
+
+def test_a_fork_while_locks_are_held_hangs_nothing_in_the_child(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with outbox(Cluster(), tmp_path / "parent") as box:
+        metrics.expose(box, registry)
+        with box.dispatch.lock, pending._first_look:
+            child = os.fork()
+            if child == 0:
+                signal.alarm(5)
+                code = 1
+                try:
+                    shown = generate_latest(registry)
+                    own = KafkaOutbox(settings(tmp_path / "child"), "own", connect=Cluster().client)
+                    own.put("logs", None, b"").result(3)
+                    code = 0 if b'producer="test"' not in shown else 2
+                finally:
+                    os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert b'sdp_producer_sent_total{producer="test"}' in generate_latest(registry)
 
 
 def test_an_option_that_the_client_does_not_know(tmp_path: Path) -> None:

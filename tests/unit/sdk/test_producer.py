@@ -115,6 +115,7 @@ def test_metrics_are_shown_in_base_units(tmp_path: Path) -> None:
             return registry.get_sample_value(f"sdp_producer_{name}", {"producer": "api6-logs"} | labels)
 
         assert value("sent_total") == value("acknowledged_total") == 3
+        assert value("recovered_total") == 0
         assert value("acknowledgement_seconds_count") == value("acknowledgement_seconds_bucket", le="+Inf") == 3
         assert value("acknowledgement_seconds_bucket", le="5.0") == 3
         assert [value(n) for n in ("spooled_records", "spooled_bytes", "spool_age_seconds", "breaker_state")] == [0] * 4

@@ -56,6 +56,31 @@ def test_away_without_an_id_is_said_at_once(tmp_path: Path) -> None:
     assert registry.asked == 1
 
 
+def test_each_caller_gets_an_error_of_its_own(tmp_path: Path) -> None:
+    """An exception that is raised again grows by a traceback each time."""
+    schemas = RegisteredSchemas(settings(tmp_path), FakeRegistry(is_up=False))
+    caught = []
+    for _ in range(5):
+        with pytest.raises(RegistryUnavailable) as each:
+            schemas.get(SUBJECT)
+        caught.append(each)
+    assert len({str(each.value) for each in caught}) == 1
+    assert len(caught[-1].traceback) == len(caught[1].traceback)
+
+
+@pytest.mark.parametrize("kept", [{}, {"id": None}, {"id": "x"}])
+def test_a_kept_file_without_an_id_is_as_none(tmp_path: Path, kept: dict[str, str | None]) -> None:
+    registry = FakeRegistry({SUBJECT: [TEXT]})
+    RegisteredSchemas(settings(tmp_path), registry).get(SUBJECT)
+    file = tmp_path / "cache" / f"{SUBJECT}.json"
+    content = json.loads(file.read_text())
+    del content["id"]
+    file.write_text(json.dumps(content | kept))
+    registry.is_up = False
+    with pytest.raises(RegistryUnavailable):
+        RegisteredSchemas(settings(tmp_path), registry).get(SUBJECT)
+
+
 def test_a_registry_that_comes_back_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sdk.schemas._ASK_AGAIN_S", 0)
     registry = FakeRegistry({SUBJECT: [TEXT]}, is_up=False)
