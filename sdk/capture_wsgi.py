@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
 from typing import Any
 
@@ -36,29 +36,33 @@ class CaptureMiddleware:
         self.app, self.capture = app, capture
         self.id_header = capture.settings.request_id_header
         self.id_key = _key(self.id_header) if self.id_header else None
-        self.forwarded_key = _key(capture.settings.forwarded_header)
+        self.forwarded_key = _key(capture.settings.forwarded_header) if capture.address.reads_header else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if c.REQUEST_ID_KEY in environ:
             return self.app(environ, start_response)
-        exchange = _Exchange(self, environ, start_response)
+        try:
+            exchange = _Exchange(self, environ, start_response)
+        except Exception as error:  # noqa: BLE001 - of what the server gave us, or of our own
+            self.capture.lose(error)
+            return self.app(environ, start_response)
         try:
             body = self.app(environ, exchange.start_response)
         except BaseException as error:
             exchange.end(error)
             raise
-        return _Body(body, exchange)
+        return (_SizedBody if isinstance(body, Sized) else _Body)(body, exchange)
 
 
 class _Exchange:
-    """One request on its way through the application."""
+    """One request on its way through the application. Whatever fails here costs its record, never its answer."""
 
     def __init__(self, middleware: CaptureMiddleware, environ: Environ, start_response: StartResponse) -> None:
         self._arrived_ns, self._begun_ns = time.time_ns(), time.perf_counter_ns()
         self._of, self._environ, self._start_response = middleware, environ, start_response
         given = None if middleware.id_key is None else environ.get(middleware.id_key)
         self._id = environ[c.REQUEST_ID_KEY] = c.request_id(given)
-        self._status = self.sent = 0
+        self._status = self._sent = 0
         self._received: _Counted | None = None
         if middleware.capture.settings.payload == "request" and "wsgi.input" in environ:
             self._received = environ["wsgi.input"] = _Counted(environ["wsgi.input"])
@@ -68,53 +72,69 @@ class _Exchange:
 
     def start_response(self, status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Write:
         """Take the status, put the request's id on the response, count what goes through ``write``."""
-        self._status = int(status[:3]) if _CODE.match(status) else c.SERVER_ERROR
-        self._endpoint = self._route()  # Flask takes its request away before the response ends
-        mine = self._of.id_header
-        if mine is not None:
-            headers = [*(pair for pair in headers if pair[0].lower() != mine), (mine, self._id)]
+        try:
+            self._status = int(status[:3]) if _CODE.match(status) else c.SERVER_ERROR
+            self._endpoint = of_environ(self._environ)  # Flask takes its request away before the response ends
+            mine = self._of.id_header
+            if mine is not None:
+                headers = [*(pair for pair in headers if pair[0].lower() != mine), (mine, self._id)]
+        except Exception as error:  # noqa: BLE001
+            self._lose(error)
         write = self._start_response(status, headers, *exc_info)
 
         def counted(chunk: bytes) -> object:
-            self.sent += len(chunk)
+            self.count(chunk)
             return write(chunk)
 
         return counted
+
+    def count(self, chunk: bytes) -> None:
+        """A part of the response goes to the server."""
+        try:
+            self._sent += len(chunk)
+        except Exception as error:  # noqa: BLE001
+            self._lose(error)
 
     def end(self, error: BaseException | None = None, *, is_whole: bool = False) -> None:
         """The response is over, by its last chunk, an error or the server. Only the first call counts."""
         if self._has_ended:
             return
-        self._has_ended = True
-        if error is not None:
-            self._error = c.described(error)
-        elif not is_whole:
-            self._error = CLIENT_LEFT
-        self._status = self._status or (c.SERVER_ERROR if error or is_whole else c.CLIENT_GONE)
-        self._finish()
+        try:
+            if error is not None:
+                self._error = c.described(error)
+            elif not is_whole:
+                self._error = CLIENT_LEFT
+            self._status = self._status or (c.CLIENT_GONE if error is None and not is_whole else c.SERVER_ERROR)
+            self._finish()
+        except Exception as odd:  # noqa: BLE001
+            self._lose(odd)
 
-    def _route(self) -> str:
-        return of_environ(self._environ)
+    def _lose(self, error: Exception) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._of.capture.lose(error)
 
     def _finish(self) -> None:
         environ, middleware, elapsed_ns = self._environ, self._of, time.perf_counter_ns() - self._begun_ns
-        is_head = environ["REQUEST_METHOD"] == "HEAD"
-        endpoint = self._route() if self._endpoint == c.UNMATCHED else self._endpoint
+        method, peer, agent = environ["REQUEST_METHOD"], environ.get("REMOTE_ADDR"), environ.get("HTTP_USER_AGENT")
+        chain = environ.get(middleware.forwarded_key) if middleware.forwarded_key else None
+        endpoint = of_environ(environ) if self._endpoint == c.UNMATCHED else self._endpoint
         build = partial(
             c.record,
             address=middleware.capture.address,
             arrived_ns=self._arrived_ns,
             request_id=self._id,
             endpoint=endpoint,
-            method=environ["REQUEST_METHOD"],
+            method=method[: c.MAX_METHOD],
             status=self._status,
             elapsed_ns=elapsed_ns,
-            peer=environ.get("REMOTE_ADDR"),
-            forwarded=environ.get(middleware.forwarded_key),
-            user_agent=environ.get("HTTP_USER_AGENT"),
-            size=self._received.count if self._received is not None else 0 if is_head else self.sent,
+            peer=peer[: c.MAX_PEER] if peer else peer,
+            forwarded=chain[-c.KEPT_CHAIN :] if chain else None,
+            user_agent=agent[: c.MAX_USER_AGENT] if agent else None,
+            size=self._received.count if self._received is not None else 0 if method == "HEAD" else self._sent,
             error=self._error or environ.get(c.ERROR_KEY),
         )
+        self._has_ended = True
         middleware.capture.take(endpoint, build)
 
 
@@ -139,7 +159,7 @@ class _Body:
         except BaseException as error:
             self._exchange.end(error)
             raise
-        self._exchange.sent += len(chunk)
+        self._exchange.count(chunk)
         return chunk
 
     def close(self) -> None:
@@ -152,6 +172,13 @@ class _Body:
             self._exchange.end(error)
             raise
         self._exchange.end()
+
+
+class _SizedBody(_Body):
+    """Tells how many chunks there are: of a single one, a server makes the header Content-Length."""
+
+    def __len__(self) -> int:
+        return len(self._body)  # type: ignore[arg-type]
 
 
 class _Counted:
@@ -172,11 +199,15 @@ class _Counted:
     def __iter__(self) -> Iterator[bytes]:
         return map(self._took, self._body)
 
+    def __next__(self) -> bytes:
+        return self._took(next(self._body))
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
 
     def _took(self, part: bytes) -> bytes:
-        self.count += len(part)
+        if part:  # None is what a stream gives that must not wait
+            self.count += len(part)
         return part
 
 
