@@ -118,7 +118,7 @@ class Handover:
             self.losses.add(QUEUE_FULL if self._thread else NO_THREAD)
         else:
             self._queue.put(build)
-        if self._thread is None and time.monotonic() >= self._start_again_at:  # after ``put``: see ``close``
+        if self._thread is None and time.monotonic() >= self._start_again_at:  # after ``put``: see ``_run``
             self._start()
 
     def drain(self, timeout_s: float = 30) -> bool:
@@ -137,10 +137,8 @@ class Handover:
     def close(self, timeout_s: float = 30) -> bool:
         """Drain, then end the thread; the sink stays open. A record offered later starts a new thread."""
         is_drained = self.drain(timeout_s)
-        with self._starting:
-            thread, self._thread = self._thread, None
-            if thread is not None:  # last: what an ``offer`` that still saw the thread has put is before it
-                self._queue.put(None)
+        if self._thread is not None:
+            self._queue.put(None)
         self.losses.say()
         return is_drained
 
@@ -179,14 +177,13 @@ class Handover:
         with self._starting:  # until this is known as our own thread
             queue = self._queue
         try:
-            self._empty(queue)
+            self._serve(queue)
         finally:
-            if self.is_own_thread():  # not by ``close``: whatever it was, another one goes on
-                self._thread = None
-                if not queue.empty():
-                    self._start()
+            self._thread = None  # first: who saw the thread has put its record before, so it is found here
+            if not queue.empty():
+                self._start()
 
-    def _empty(self, queue: SimpleQueue[Build | threading.Event | None]) -> None:
+    def _serve(self, queue: SimpleQueue[Build | threading.Event | None]) -> None:
         while True:
             was_idle = queue.empty()
             item = queue.get()
