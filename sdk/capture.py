@@ -80,6 +80,7 @@ class Capture:
     def __init__(self, sink: RecordSink, settings: CaptureSettings | None = None) -> None:
         self.settings = settings = settings or CaptureSettings()
         self.handover = Handover(sink, settings.queue_records)
+        self._skipped = settings.skip
         networks = [n for n in settings.trusted_proxies if n != "unix"]
         self.address = ClientAddress(
             networks, settings.forwarded_header, trusts_unix_socket="unix" in settings.trusted_proxies
@@ -96,7 +97,7 @@ class Capture:
         Never waits, never raises.
         """
         try:
-            if endpoint not in self.settings.skip:
+            if endpoint not in self._skipped:
                 self.handover.offer(build)
         except Exception as error:  # noqa: BLE001 - an endpoint that has no hash
             self.lose(error)

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from sdk import capture as c
+from sdk.capture import KEPT_CHAIN, MAX_METHOD, MAX_PEER, MAX_USER_AGENT
 from sdk.route_template import of_scope
 
 Scope = MutableMapping[str, Any]
@@ -87,7 +88,7 @@ class _Exchange:
         self._arrived_ns, self._begun_ns = time.time_ns(), time.perf_counter_ns()
         self._of, self._scope, self._receive, self._send = middleware, scope, receive, send
         headers = scope["headers"]
-        if not isinstance(headers, list | tuple):  # an iterator, of which the application needs everything
+        if type(headers) is not list:  # it may be an iterator, of which the application needs everything
             headers = scope["headers"] = list(headers)
         self._headers: dict[bytes, bytes] = dict(headers)
         given = None if middleware.id_header is None else self._headers.get(middleware.id_header)
@@ -185,12 +186,12 @@ class _Exchange:
             arrived_ns=self._arrived_ns,
             request_id=self._id,
             endpoint=endpoint,
-            method=method[: c.MAX_METHOD],
+            method=method if len(method) <= MAX_METHOD else method[:MAX_METHOD],
             status=self._status,
             elapsed_ns=self._elapsed_ns or time.perf_counter_ns() - self._begun_ns,
-            peer=peer[: c.MAX_PEER] if peer else peer,
+            peer=peer if not peer or len(peer) <= MAX_PEER else peer[:MAX_PEER],
             forwarded=None if middleware.forwarded is None else self._chain(middleware.forwarded),
-            user_agent=agent[: c.MAX_USER_AGENT] if agent else None,
+            user_agent=agent if not agent or len(agent) <= MAX_USER_AGENT else agent[:MAX_USER_AGENT],
             size=self._received if middleware.counts_request else 0 if method == "HEAD" else self._sent,
             error=self._error or scope.get(c.ERROR_KEY),
         )
@@ -204,4 +205,4 @@ class _Exchange:
             return None
         if len(lines) != len(self._headers):
             found = b",".join(value for key, value in lines if key == name)
-        return found[-c.KEPT_CHAIN :]
+        return found if len(found) <= KEPT_CHAIN else found[-KEPT_CHAIN:]

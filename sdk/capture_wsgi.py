@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 from sdk import capture as c
+from sdk.capture import KEPT_CHAIN, MAX_METHOD, MAX_PEER, MAX_USER_AGENT
 from sdk.route_template import of_environ
 
 Environ = dict[str, Any]
@@ -36,6 +37,7 @@ class CaptureMiddleware:
         self.app, self.capture = app, capture
         self.id_header = capture.settings.request_id_header
         self.id_key = _key(self.id_header) if self.id_header else None
+        self.counts_request = capture.settings.payload == "request"
         self.forwarded_key = _key(capture.settings.forwarded_header) if capture.address.reads_header else None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -51,7 +53,7 @@ class CaptureMiddleware:
         except BaseException as error:
             exchange.end(error)
             raise
-        return (_SizedBody if isinstance(body, Sized) else _Body)(body, exchange)
+        return (_SizedBody if hasattr(type(body), "__len__") else _Body)(body, exchange)
 
 
 class _Exchange:
@@ -62,9 +64,9 @@ class _Exchange:
         self._of, self._environ, self._start_response = middleware, environ, start_response
         given = None if middleware.id_key is None else environ.get(middleware.id_key)
         self._id = environ[c.REQUEST_ID_KEY] = c.request_id(given)
-        self._status = self._sent = 0
+        self._status = self.sent = 0
         self._received: _Counted | None = None
-        if middleware.capture.settings.payload == "request" and "wsgi.input" in environ:
+        if middleware.counts_request and "wsgi.input" in environ:
             self._received = environ["wsgi.input"] = _Counted(environ["wsgi.input"])
         self._has_ended = False
         self._error: str | None = None
@@ -79,21 +81,17 @@ class _Exchange:
             if mine is not None:
                 headers = [*(pair for pair in headers if pair[0].lower() != mine), (mine, self._id)]
         except Exception as error:  # noqa: BLE001
-            self._lose(error)
+            self.lose(error)
         write = self._start_response(status, headers, *exc_info)
 
         def counted(chunk: bytes) -> object:
-            self.count(chunk)
+            try:
+                self.sent += len(chunk)
+            except Exception as error:  # noqa: BLE001
+                self.lose(error)
             return write(chunk)
 
         return counted
-
-    def count(self, chunk: bytes) -> None:
-        """A part of the response goes to the server."""
-        try:
-            self._sent += len(chunk)
-        except Exception as error:  # noqa: BLE001
-            self._lose(error)
 
     def end(self, error: BaseException | None = None, *, is_whole: bool = False) -> None:
         """The response is over, by its last chunk, an error or the server. Only the first call counts."""
@@ -107,9 +105,10 @@ class _Exchange:
             self._status = self._status or (c.CLIENT_GONE if error is None and not is_whole else c.SERVER_ERROR)
             self._finish()
         except Exception as odd:  # noqa: BLE001
-            self._lose(odd)
+            self.lose(odd)
 
-    def _lose(self, error: Exception) -> None:
+    def lose(self, error: Exception) -> None:
+        """Give the record up, for something that it can't be made with."""
         if not self._has_ended:
             self._has_ended = True
             self._of.capture.lose(error)
@@ -125,13 +124,13 @@ class _Exchange:
             arrived_ns=self._arrived_ns,
             request_id=self._id,
             endpoint=endpoint,
-            method=method[: c.MAX_METHOD],
+            method=method if len(method) <= MAX_METHOD else method[:MAX_METHOD],
             status=self._status,
             elapsed_ns=elapsed_ns,
-            peer=peer[: c.MAX_PEER] if peer else peer,
-            forwarded=chain[-c.KEPT_CHAIN :] if chain else None,
-            user_agent=agent[: c.MAX_USER_AGENT] if agent else None,
-            size=self._received.count if self._received is not None else 0 if method == "HEAD" else self._sent,
+            peer=peer if not peer or len(peer) <= MAX_PEER else peer[:MAX_PEER],
+            forwarded=chain if not chain or len(chain) <= KEPT_CHAIN else chain[-KEPT_CHAIN:],
+            user_agent=agent if not agent or len(agent) <= MAX_USER_AGENT else agent[:MAX_USER_AGENT],
+            size=self._received.count if self._received is not None else 0 if method == "HEAD" else self.sent,
             error=self._error or environ.get(c.ERROR_KEY),
         )
         self._has_ended = True
@@ -159,7 +158,10 @@ class _Body:
         except BaseException as error:
             self._exchange.end(error)
             raise
-        self._exchange.count(chunk)
+        try:
+            self._exchange.sent += len(chunk)
+        except Exception as error:  # noqa: BLE001
+            self._exchange.lose(error)
         return chunk
 
     def close(self) -> None:
