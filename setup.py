@@ -28,5 +28,5 @@ setup(
     data_files=data("conf", "schemas"),
     install_requires=names("sdk.in"),
     extras_require={"jobs": names("runtime.in")},
-    entry_points={"console_scripts": ["sdp=pipelines.cli:main"]},
+    entry_points={"console_scripts": ["sdp=pipelines.command:main"]},
 )

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from pipelines.errors import BrokerUnavailable, SdpError, UsageError
+from pipelines.errors import BrokerUnavailable, InvalidSetting, SdpError, UsageError
 
 T = TypeVar("T")
 
@@ -39,11 +39,15 @@ class AdminConnection:
 
     ``options``: librdkafka's. A call made through ``retried`` raises BrokerUnavailable when no broker answers within
     ``patience_s`` seconds, and UsageError when the cluster refuses (a topic that does not exist, missing rights).
+    Raises InvalidSetting when librdkafka does not take the options.
     """
 
     def __init__(self, bootstrap_servers: str, options: Mapping[str, Any], patience_s: float = PATIENCE_S) -> None:
         self.address, self.patience_s = bootstrap_servers, patience_s
-        self.client = AdminClient({"log_level": "2", **options, "bootstrap.servers": bootstrap_servers})
+        try:
+            self.client = AdminClient({"log_level": "2", **options, "bootstrap.servers": bootstrap_servers})
+        except KafkaException as error:
+            raise InvalidSetting(f"options of the Kafka client: {error.args[0].str()}") from None
 
     def retried(self, call: Callable[[], T]) -> T:
         """The result of the call, made again while that may help."""

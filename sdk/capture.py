@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from sdk.client_address import ClientAddress, ForwardedHeader
-from sdk.handover import Handover, Record, RecordSink
+from sdk.client_address import MAX_CHAIN, ClientAddress, ForwardedHeader
+from sdk.handover import NOT_BUILT, Handover, Record, RecordSink
 
 UNMATCHED = "/{unmatched}"
 """Endpoint of a request that no route took: raw paths would make as many endpoints as there are scanners."""
@@ -35,6 +35,10 @@ MAX_INT = 2**31 - 1
 """The largest Avro int."""
 MAX_USER_AGENT, MAX_ERROR = 1024, 8192
 """Characters; longer texts are cut. Source: conf/rules/api6-logs.yaml."""
+MAX_METHOD, MAX_PEER = 32, 256
+"""Characters, so that a record that waits is small; no method of the rules and no address is as long."""
+KEPT_CHAIN = MAX_CHAIN + 1
+"""Characters of the forwarded header that are kept, from its end; the one too many tells that it was longer."""
 
 _ids = random.Random()
 """Seeded by the system, and apart from the one that a service may seed itself."""
@@ -76,6 +80,7 @@ class Capture:
     def __init__(self, sink: RecordSink, settings: CaptureSettings | None = None) -> None:
         self.settings = settings = settings or CaptureSettings()
         self.handover = Handover(sink, settings.queue_records)
+        self._skipped = settings.skip
         networks = [n for n in settings.trusted_proxies if n != "unix"]
         self.address = ClientAddress(
             networks, settings.forwarded_header, trusts_unix_socket="unix" in settings.trusted_proxies
@@ -91,8 +96,15 @@ class Capture:
 
         Never waits, never raises.
         """
-        if endpoint not in self.settings.skip:
-            self.handover.offer(build)
+        try:
+            if endpoint not in self._skipped:
+                self.handover.offer(build)
+        except Exception as error:  # noqa: BLE001 - an endpoint that has no hash
+            self.lose(error)
+
+    def lose(self, error: Exception) -> None:
+        """Count a request that can't be made a record: what is odd about it is no matter of the service."""
+        self.handover.losses.add(NOT_BUILT, error)
 
     def drain(self, timeout_s: float = 30) -> bool:
         """Wait until the sink was given every record; whether that was so in time."""
@@ -118,11 +130,10 @@ def record(
     size: int,
     error: str | None,
 ) -> Record:
-    """The API6 log record of a request, from what is known when it has ended.
+    """The API6 log record of a request, from what is known when it has ended; ``user_agent`` is cut by the caller.
 
     Header values as the server gives them: bytes (ASGI) or text (WSGI), each byte a character.
     """
-    agent = _text(user_agent)
     return {
         "timestamp": arrived_ns // 1_000_000,
         "request_id": request_id,
@@ -131,7 +142,7 @@ def record(
         "status_code": status,
         "response_time_ms": min((elapsed_ns + 500_000) // 1_000_000, MAX_INT),
         "client_ip": address.of(peer, _text(forwarded)),
-        "user_agent": agent[:MAX_USER_AGENT] if agent else None,
+        "user_agent": _text(user_agent) or None,
         "payload_size": min(size, MAX_INT),
         "error_message": error,
     }
@@ -161,7 +172,10 @@ def note_error(request: MutableMapping[str, Any], error: BaseException) -> None:
 
     ``request``: the ASGI scope or the WSGI environ. Answers below 500, such as "not found", are no errors.
     """
-    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    try:
+        status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    except Exception:  # noqa: BLE001 - an error that can't tell its status is none that the service expected
+        status = None
     if not isinstance(status, int) or status >= SERVER_ERROR:
         request[ERROR_KEY] = described(error)
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from sdk import capture as c
+from sdk.capture import KEPT_CHAIN, MAX_METHOD, MAX_PEER, MAX_USER_AGENT
 from sdk.route_template import of_scope
 
 Scope = MutableMapping[str, Any]
@@ -45,7 +46,12 @@ class CaptureMiddleware:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http" and c.REQUEST_ID_KEY not in scope:
-            exchange = _Exchange(self, scope, receive, send)
+            try:
+                exchange = _Exchange(self, scope, receive, send)
+            except Exception as error:  # noqa: BLE001 - of what the server gave us, or of our own
+                self.capture.lose(error)
+                await self.app(scope, receive, send)
+                return
             try:
                 await self.app(scope, exchange.receive, exchange.send)
             except BaseException as error:
@@ -68,7 +74,10 @@ class CaptureMiddleware:
 
 
 class _Exchange:
-    """One request on its way through the application. What can wait is left to the thread that feeds the producer."""
+    """One request on its way through the application. What can wait is left to the thread that feeds the producer.
+
+    Whatever fails here costs the request's record, never its answer.
+    """
 
     _status = _received = _sent = _elapsed_ns = 0
     _response_headers: Iterable[tuple[bytes, bytes]] = ()
@@ -78,49 +87,77 @@ class _Exchange:
     def __init__(self, middleware: CaptureMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
         self._arrived_ns, self._begun_ns = time.time_ns(), time.perf_counter_ns()
         self._of, self._scope, self._receive, self._send = middleware, scope, receive, send
-        self._headers: dict[bytes, bytes] = dict(scope["headers"])
+        headers = scope["headers"]
+        if type(headers) is not list:  # it may be an iterator, of which the application needs everything
+            headers = scope["headers"] = list(headers)
+        self._headers: dict[bytes, bytes] = dict(headers)
         given = None if middleware.id_header is None else self._headers.get(middleware.id_header)
         self._id = scope[c.REQUEST_ID_KEY] = c.new_id() if given is None else c.request_id(given.decode("latin-1"))
 
     async def receive(self) -> Message:
         message = await self._receive()
-        if message["type"] == "http.request":
-            self._received += len(message.get("body", b""))
-        elif message["type"] == "http.disconnect":
-            self._client_left = True
+        try:
+            if message["type"] == "http.request":
+                self._received += len(message.get("body", b""))
+            elif message["type"] == "http.disconnect":
+                self._client_left = True
+        except Exception as error:  # noqa: BLE001
+            self._lose(error)
         return message
 
     async def send(self, message: Message) -> None:
-        kind = message["type"]
-        if kind == "http.response.start":
-            message = self._start(message)
+        kind = None
+        try:
+            kind = message["type"]
+            if kind == "http.response.start":
+                message = self._start(message)
+        except Exception as error:  # noqa: BLE001
+            self._lose(error)
         try:
             await self._send(message)
         except OSError:  # how a server says that nobody listens any more
             self._client_left = True
             raise
-        if kind == "http.response.body":
-            self._sent += len(message.get("body", b""))
-            if not message.get("more_body", False):
+        try:
+            if kind == "http.response.body":
+                self._sent += len(message.get("body", b""))
+                if not message.get("more_body", False):
+                    self._whole()
+            elif kind == "http.response.pathsend":
+                self._sent += self._announced()
                 self._whole()
-        elif kind == "http.response.pathsend":  # the server sends a file by itself
-            lengths = (value for name, value in self._response_headers if name.lower() == b"content-length")
-            self._sent += next((int(value) for value in lengths if value.isdigit()), 0)
-            self._whole()
+        except Exception as error:  # noqa: BLE001
+            self._lose(error)
+
+    def _announced(self) -> int:
+        """Bytes of a file that the server sends by itself, as the response's header says."""
+        lengths = (value for name, value in self._response_headers if name.lower() == b"content-length")
+        return next((int(value) for value in lengths if value.isdigit()), 0)
 
     def end(self, error: BaseException | None) -> None:
         """The application returned, or ended with an error, which counts unless a good response went before it."""
         if self._has_ended:
             return
+        try:
+            self._judge(error)
+            self._finish()
+        except Exception as odd:  # noqa: BLE001
+            self._lose(odd)
+
+    def _judge(self, error: BaseException | None) -> None:
         if self._elapsed_ns:
-            self._error = c.described(error) if error else None
+            self._error = c.described(error) if error is not None else None
         elif self._client_left:
             self._status = self._status or c.CLIENT_GONE
-            self._error = c.described(error) if error else CLIENT_LEFT
+            self._error = c.described(error) if error is not None else CLIENT_LEFT
         else:
-            self._error = c.described(error) if error else NOT_ENDED if self._status else NO_RESPONSE
+            self._error = c.described(error) if error is not None else NOT_ENDED if self._status else NO_RESPONSE
             self._status = self._status or c.SERVER_ERROR
-        self._finish()
+
+    def _lose(self, error: Exception) -> None:
+        if not self._has_ended:
+            self._has_ended = True
+            self._of.capture.lose(error)
 
     def _whole(self) -> None:
         """The response has its last byte. After a failure the error may follow: Starlette answers, then raises it."""
@@ -140,29 +177,32 @@ class _Exchange:
     def _finish(self) -> None:
         if self._has_ended:
             return
-        self._has_ended = True
         middleware, scope, method = self._of, self._scope, self._scope["method"]
-        endpoint, client = of_scope(scope), scope.get("client")
+        endpoint, client, agent = of_scope(scope), scope.get("client"), self._headers.get(b"user-agent")
+        peer = client[0] if client else None
         build = partial(  # holds no scope: the record may wait for long
             c.record,
             address=middleware.capture.address,
             arrived_ns=self._arrived_ns,
             request_id=self._id,
             endpoint=endpoint,
-            method=method,
+            method=method if len(method) <= MAX_METHOD else method[:MAX_METHOD],
             status=self._status,
             elapsed_ns=self._elapsed_ns or time.perf_counter_ns() - self._begun_ns,
-            peer=client[0] if client else None,
+            peer=peer if not peer or len(peer) <= MAX_PEER else peer[:MAX_PEER],
             forwarded=None if middleware.forwarded is None else self._chain(middleware.forwarded),
-            user_agent=self._headers.get(b"user-agent"),
+            user_agent=agent if not agent or len(agent) <= MAX_USER_AGENT else agent[:MAX_USER_AGENT],
             size=self._received if middleware.counts_request else 0 if method == "HEAD" else self._sent,
             error=self._error or scope.get(c.ERROR_KEY),
         )
+        self._has_ended = True
         middleware.capture.take(endpoint, build)
 
     def _chain(self, name: bytes) -> bytes | None:
-        """All lines of the header as one."""
+        """All lines of the header as one, from its end as far as it is looked at."""
         found, lines = self._headers.get(name), self._scope["headers"]
-        if found is None or len(lines) == len(self._headers):
-            return found
-        return b",".join(value for key, value in lines if key == name)
+        if found is None:
+            return None
+        if len(lines) != len(self._headers):
+            found = b",".join(value for key, value in lines if key == name)
+        return found if len(found) <= KEPT_CHAIN else found[-KEPT_CHAIN:]

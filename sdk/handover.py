@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any, Protocol
 
@@ -25,10 +26,14 @@ QUEUE_FULL = "queue_full"
 """Reason of a loss: the producer is slower than the requests."""
 NOT_BUILT = "not_built"
 """Reason of a loss: what was captured could not be made a record."""
+NO_THREAD = "no_thread"
+"""Reason of a loss: the queue is full because the process could not start the thread that empties it."""
 
 LOG_EVERY_S = 60.0
 EXIT_DRAIN_S = 5.0
-"""What a process that ends waits for the records that are still in the queue."""
+"""What a process that ends waits for the records that are still in the queue, in all."""
+START_AGAIN_S = 1.0
+"""Time between two tries of the records to start a thread that could not be started."""
 
 GATHER_S = 0.01
 """What an idle thread lets gather once a record is there: to wake it for each would cost more than to hand it over."""
@@ -57,7 +62,7 @@ class Losses:
 
     def unlock(self) -> None:
         """Forget who holds the lock: in the child of a fork nobody does."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may log a request while its own thread counts one
 
     @property
     def counts(self) -> dict[str, int]:
@@ -75,19 +80,20 @@ class Losses:
         self.say(error)
 
     def say(self, error: BaseException | None = None) -> None:
-        """Log what has not been logged yet."""
+        """Log what has not been logged yet. Raises nothing: requests come here, and handlers of the service may."""
         with self._lock:
             unsaid, self._unsaid, self._said_at = self._unsaid, Counter(), self._now()
         if unsaid:
             reasons = ", ".join(f"{reason} {count}" for reason, count in unsaid.most_common())
-            log.warning("%d API6 log records were not sent: %s; the last: %s", unsaid.total(), reasons, error)
+            with suppress(Exception):
+                log.warning("%d API6 log records were not sent: %s; the last: %s", unsaid.total(), reasons, error)
 
 
 class Handover:
     """Takes records at once, builds them and gives them to ``sink`` in order, in a thread that the first one starts.
 
-    ``limit``: records that may wait; a record that finds the queue full is lost (``queue_full``). A child of ``fork``
-    starts empty, with a thread of its own.
+    ``limit``: records that may wait; a record that finds the queue full is lost (``queue_full``). Where no thread can
+    be started, records wait for a later one's try. A child of ``fork`` starts empty, with a thread of its own.
     """
 
     def __init__(self, sink: RecordSink, limit: int, losses: Losses | None = None) -> None:
@@ -102,39 +108,37 @@ class Handover:
         atexit.register(_call, at_exit)
 
     @property
-    def handed_over(self) -> int:
-        """Records that the sink took, so far."""
-        return self._handed_over
-
-    @property
     def waiting(self) -> int:
         """Records in the queue."""
         return self._queue.qsize()
 
     def offer(self, build: Build) -> None:
         """Take what makes a record; never waits, never raises."""
-        if self._thread is None:
-            self._start()
         if self._queue.qsize() >= self._limit:
-            self.losses.add(QUEUE_FULL)
+            self.losses.add(QUEUE_FULL if self._thread else NO_THREAD)
         else:
             self._queue.put(build)
+        if self._thread is None and time.monotonic() >= self._start_again_at:  # after ``put``: see ``_run``
+            self._start()
 
     def drain(self, timeout_s: float = 30) -> bool:
         """Wait until the sink was given every record offered before; whether that was so in time."""
-        if self._thread is None:
+        if self._thread is None and self._queue.empty():
             return True
         reached = threading.Event()
         self._queue.put(reached)
-        return reached.wait(timeout_s)
+        has_thread = self._thread is not None or self._start()
+        return has_thread and reached.wait(timeout_s)
+
+    def drain_at_end(self) -> bool:
+        """Drain when a log handler is closed or the process ends: once that began, EXIT_DRAIN_S is for all calls."""
+        return self.drain(EXIT_DRAIN_S if self._ends_at is None else max(0.0, self._ends_at - time.monotonic()))
 
     def close(self, timeout_s: float = 30) -> bool:
         """Drain, then end the thread; the sink stays open. A record offered later starts a new thread."""
         is_drained = self.drain(timeout_s)
-        with self._starting:
-            if self._thread is not None:
-                self._queue.put(None)
-                self._thread = None
+        if self._thread is not None:
+            self._queue.put(None)
         self.losses.say()
         return is_drained
 
@@ -144,47 +148,70 @@ class Handover:
 
     def _begin_empty(self) -> None:
         self.losses.unlock()
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._queue = SimpleQueue()
         self._thread = None
-        self._handed_over = 0
+        self._start_again_at = 0.0
+        self._ends_at: float | None = None
 
-    def _start(self) -> None:
-        with self._starting:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="api6-log-handover", daemon=True)
-                self._thread.start()
+    def _start(self) -> bool:
+        """Whether there is a thread now."""
+        try:
+            with self._starting:
+                if self._thread is None:
+                    thread = threading.Thread(target=self._run, name="api6-log-handover", daemon=True)
+                    thread.start()
+                    self._thread, self._start_again_at = thread, 0.0
+        except Exception as error:  # noqa: BLE001 - no thread or no memory is left: no matter of the request
+            self._not_started(error)
+            return False
+        return True
+
+    def _not_started(self, error: Exception) -> None:
+        is_first, self._start_again_at = not self._start_again_at, time.monotonic() + START_AGAIN_S
+        if is_first:
+            with suppress(Exception):  # of the service's log handlers
+                log.warning("API6 log records wait, as no thread can be started to send them: %s", error)
 
     def _run(self) -> None:
-        queue = self._queue
-        item = queue.get()
-        while item is not None:
+        with self._starting:  # until this is known as our own thread
+            queue = self._queue
+        try:
+            self._serve(queue)
+        finally:
+            self._thread = None  # first: who saw the thread has put its record before, so it is found here
+            if not queue.empty():
+                self._start()
+
+    def _serve(self, queue: SimpleQueue[Build | threading.Event | None]) -> None:
+        while True:
+            was_idle = queue.empty()
+            item = queue.get()
+            if item is None:
+                return
             if isinstance(item, threading.Event):
                 item.set()
-            else:
-                self._give(item)
-            if queue.empty():
-                item = queue.get()
+                continue
+            if was_idle:
                 time.sleep(GATHER_S)
-            else:
-                item = queue.get()
+            self._give(item)
 
     def _give(self, build: Build) -> None:
         try:
             record = build()
-        except Exception as error:  # noqa: BLE001 - whatever is odd about one request, later records go on
+        except BaseException as error:  # noqa: BLE001 - whatever is odd about one request, later records go on
             self.losses.add(NOT_BUILT, error)
             return
         try:
             self._sink.send(record)
-        except Exception as error:  # noqa: BLE001 - whatever a producer raises, requests and later records go on
+        except BaseException as error:  # noqa: BLE001 - whatever a producer raises, requests and later records go on
             self.losses.add(type(error).__name__, error)
-            return
-        self._handed_over += 1
 
     def _at_exit(self) -> None:
-        if self._queue.qsize() and not self.drain(EXIT_DRAIN_S):
-            log.warning("the process ends with %d API6 log records that the producer did not take", self.waiting)
+        self._ends_at, waiting = time.monotonic() + EXIT_DRAIN_S, self.waiting
+        if not self.drain_at_end():  # also if none waits: the thread may have the last one in its hand
+            left = min(waiting, self.waiting)
+            log.warning("the process ends with %d API6 log records that the producer did not take", left)
         self.losses.say()
 
 

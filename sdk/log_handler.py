@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from pipelines.records import LOG_FIELDS
 from sdk import capture as c
 from sdk.client_address import UNKNOWN, canonical
-from sdk.handover import NOT_BUILT, Record
+from sdk.handover import Record
 
 OWN_LOGGERS = ("sdk", "pipelines", "confluent_kafka", "fastavro", "httpx")
 """Loggers, with all below them, that producing a record may write to: taking their lines could go round for ever."""
@@ -71,7 +72,7 @@ class Api6LogHandler(logging.Handler):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Refuse the lines that producing records writes."""
-        if record.name.partition(".")[0] in OWN_LOGGERS or self._capture.handover.is_own_thread():
+        if str(record.name).partition(".")[0] in OWN_LOGGERS or self._capture.handover.is_own_thread():
             return False
         return bool(super().filter(record))
 
@@ -81,21 +82,26 @@ class Api6LogHandler(logging.Handler):
             found = {name: value for name, value in self._read(record).items() if value is not None}
             if not all(name in found for name in REQUIRED):
                 return
-            fields = {**self._fill(record), **found}
+            given = {**self._fill(record), **found}
+            fields = {name: _bounded(given[name]) for name in LOG_FIELDS}
         except Exception as error:  # noqa: BLE001 - a line that can't be read must not fail the service
-            self._capture.handover.losses.add(NOT_BUILT, error)
+            self._capture.lose(error)
             return
-        self._capture.take(found["api_endpoint"], lambda: _fitted(fields))
+        self._capture.take(fields["api_endpoint"], partial(_fitted, fields))
 
     def close(self) -> None:
-        """Hand over what waits; the capture stays open."""
-        self._capture.drain()
+        """Hand over what waits, for a few seconds: ``logging`` closes handlers when the process ends."""
+        self._capture.handover.drain_at_end()
         super().close()
 
 
-def _fitted(fields: dict[str, Any]) -> Record:
+def _bounded(value: Any) -> Any:
+    """A text that may wait for long: the longest one that a field may have, or so much of a longer one."""
+    return value[: c.MAX_ERROR] if isinstance(value, str) else value
+
+
+def _fitted(record: dict[str, Any]) -> Record:
     """The ten fields as the schema has them: whole numbers within an int, an address, texts that are not too long."""
-    record = {name: fields[name] for name in LOG_FIELDS}
     for name in NUMBERS:
         record[name] = round(float(record[name])) if not isinstance(record[name], int) else record[name]
     for name in ("response_time_ms", "payload_size"):

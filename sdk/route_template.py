@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -27,8 +28,7 @@ def of_scope(scope: Mapping[str, Any]) -> str:
     try:
         return _found(scope)
     except Exception as error:  # noqa: BLE001 - a release of a framework that is unlike all others must not fail requests
-        _say(type(error).__name__, str(error))
-        return UNMATCHED
+        return _untold(error)
 
 
 def _found(scope: Mapping[str, Any]) -> str:
@@ -42,6 +42,12 @@ def _found(scope: Mapping[str, Any]) -> str:
     return _mounted(scope)
 
 
+def _untold(error: Exception) -> str:
+    with suppress(Exception):  # of the error's text, or of the service's log handlers
+        _say(type(error).__name__, str(error))
+    return UNMATCHED
+
+
 @lru_cache(64)
 def _say(kind: str, text: str) -> None:
     """Once for each kind of trouble."""
@@ -50,10 +56,13 @@ def _say(kind: str, text: str) -> None:
 
 def of_environ(environ: Mapping[str, Any]) -> str:
     """The template after the application was called: Flask leaves its request in the environ."""
-    own = environ.get(ROUTE_KEY)
-    if own is None:
-        own = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    return normal(own) if isinstance(own, str) else UNMATCHED
+    try:
+        own = environ.get(ROUTE_KEY)
+        if own is None:
+            own = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
+        return normal(own) if isinstance(own, str) else UNMATCHED
+    except Exception as error:  # noqa: BLE001 - the same; a request that is a proxy may have lost what it stands for
+        return _untold(error)
 
 
 @lru_cache(4096)

@@ -38,7 +38,7 @@ class TopicConfig:
     config: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if found := flaws(self.spec()):
+        if found := _mistyped(self) or flaws(self.spec()):
             raise InvalidSetting(f"topic {self.name}: {'; '.join(found)}")
 
     def spec(self) -> TopicSpec:
@@ -67,8 +67,8 @@ class Cluster(Protocol):
 class TopicAdmin:
     """The topics of one cluster; none is ever deleted.
 
-    ``options``: librdkafka's, such as ``security.protocol``. Every call raises BrokerUnavailable when the cluster does
-    not answer within ``patience_s`` seconds, and UsageError when it refuses.
+    ``options``: librdkafka's, such as ``security.protocol``; InvalidSetting if one can't be. Every call raises
+    BrokerUnavailable when the cluster does not answer within ``patience_s`` seconds, and UsageError when it refuses.
     """
 
     def __init__(
@@ -161,6 +161,20 @@ class TopicAdmin:
             reason = f"changes of {', '.join(names)} were accepted and are not in force yet; make the plan again"
             raise BrokerUnavailable("Kafka", self._cluster.address, reason) from None
         return left
+
+
+def _mistyped(topic: TopicConfig) -> list[str]:
+    """What nobody can compare, because it is of another type."""
+    numbers = ("num_partitions", "replication_factor", "retention_ms", "min_insync_replicas")
+    values = [(name, getattr(topic, name)) for name in numbers]
+    found = [f"{n}: {v!r} is no whole number" for n, v in values if not isinstance(v, int) or isinstance(v, bool)]
+    texts: list[tuple[str, object]] = [("name", topic.name), ("compression_type", topic.compression_type)]
+    if isinstance(topic.config, Mapping):
+        texts += [(f"config {name!r}", name) for name in topic.config]
+        texts += [(f"config {name!r}", value) for name, value in topic.config.items()]
+    else:
+        found.append(f"config: {topic.config!r} is no mapping")
+    return found + [f"{name}: {text!r} is no text" for name, text in texts if not isinstance(text, str)]
 
 
 def _made(change: Change) -> str:

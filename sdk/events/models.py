@@ -6,6 +6,7 @@ Source: spec/4, "Event Schemas".
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -22,6 +23,16 @@ MAX_TEXT = 8192
 AMOUNT_DIGITS, AMOUNT_PLACES = 20, 4
 """Four places hold the smallest units of every ISO 4217 currency. As in schemas/raw-transactions-value."""
 
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+"""Begins a moment as ISO 8601 has it."""
+
+
+def _no_number(moment: Any) -> Any:
+    """Refuse what would be read as seconds or milliseconds since 1970, whichever of the two it is."""
+    if isinstance(moment, datetime) or (isinstance(moment, str) and _DATE.match(moment)):
+        return moment
+    raise ValueError("not a datetime or a text as ISO 8601 has it")
+
 
 def _utc(moment: datetime) -> datetime:
     try:
@@ -36,7 +47,7 @@ def _capitals(level: Any) -> Any:
 
 Name = Annotated[str, Chars(min_length=1, max_length=MAX_NAME, pattern=r"\S")]
 Text = Annotated[str, Chars(max_length=MAX_TEXT)]
-Moment = Annotated[AwareDatetime, AfterValidator(_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_utc)]
 """With a time zone; kept in UTC, to the microsecond."""
 Json = dict[str, JsonValue]
 

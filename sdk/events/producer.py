@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self, TypedDict
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from pipelines.contracts import avro, wire
-from pipelines.errors import NotAcknowledged, SdpError
+from pipelines.errors import NotAcknowledged
 from pipelines.settings import Settings
 from sdk import metrics
 from sdk.delivery import Delivered, Outbox
@@ -111,7 +111,7 @@ class EventProducer:
     def publish_batch(self, events: Iterable[Event], timeout_s: float = 30) -> list[Published]:
         """Send events and wait for all of them, ``timeout_s`` seconds in all: one result per event, in order.
 
-        An event that fails does not stop the others; nothing is raised for it.
+        An event that fails does not stop the others; nothing is raised for it, whatever it is.
         """
         accepted = [(event, self._accepted(event)) for event in events]
         deadline = time.monotonic() + timeout_s
@@ -120,21 +120,20 @@ class EventProducer:
     def _accepted(self, event: Event) -> Future[Delivered]:
         try:
             return self.send(event)
-        except SdpError as error:
+        except Exception as error:  # noqa: BLE001 - whatever was given as this event, the others are sent
             failed: Future[Delivered] = Future()
             failed.set_exception(error)
             return failed
 
 
 def _outcome(event: Event, future: Future[Delivered], deadline: float, timeout_s: float) -> Published:
-    event_id = event.event_id if isinstance(event, EventSchema) else event.get("event_id")
     result = Published(
-        event_id=event_id, success=False, topic=None, partition=None, offset=None, timestamp_ms=None, error=None
+        event_id=_id(event), success=False, topic=None, partition=None, offset=None, timestamp_ms=None, error=None
     )
     try:
         at = future.result(max(0.0, deadline - time.monotonic()))
     except (TimeoutError, CancelledError):
-        return {**result, "error": NotAcknowledged(f"event {event_id}", timeout_s)}
+        return {**result, "error": NotAcknowledged(f"event {result['event_id']}", timeout_s)}
     except Exception as error:  # noqa: BLE001 - whatever became of this event, the others have a result too
         return {**result, "error": error}
     return {
@@ -145,6 +144,17 @@ def _outcome(event: Event, future: Future[Delivered], deadline: float, timeout_s
         "offset": at.offset,
         "timestamp_ms": at.timestamp_ms,
     }
+
+
+def _id(event: object) -> str | None:
+    """What an event calls itself, if it is one."""
+    if isinstance(event, EventSchema):
+        return getattr(event, "event_id", None)
+    try:
+        found = event.get("event_id") if isinstance(event, Mapping) else None
+    except Exception:  # noqa: BLE001 - a mapping of another making; ``send`` has told what is wrong with it
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _outbox(settings: Settings, registry: CollectorRegistry | None) -> KafkaOutbox:

@@ -38,6 +38,9 @@ class Route:
         return next(str(value).encode() for name in self.keys if (value := getattr(event, name)) is not None)
 
 
+NOT_AN_EVENT = "not_an_event"
+"""Code of the violation of what is neither an event nor a mapping."""
+
 ROUTES: Mapping[str, Route] = {
     "user_action": Route("raw-events", UserActionEvent, ("user_id",)),
     "transaction": Route("raw-transactions", TransactionEvent, ("account_id", "transaction_id")),
@@ -61,22 +64,25 @@ def typed(event: EventSchema | Mapping[str, Any]) -> EventSchema:
     A plain one, or a mapping, gives the fields of its type in the payload; the payload stays as it is. Raises
     UnknownEventType, and ContractViolation with every field that is wrong.
     """
+    if not isinstance(event, EventSchema | Mapping):
+        wrong = f"an event or a mapping is needed, not {type(event).__name__}"
+        raise ContractViolation([Violation(NOT_AN_EVENT, None, wrong, Severity.CRITICAL)])
     try:
         plain = event if isinstance(event, EventSchema) else _read(event)
         model = route_of(plain.event_type).model
         if isinstance(plain, model):
             return plain
         own = {name: plain.payload[name] for name in model.model_fields if name in _own(model) & plain.payload.keys()}
-        return model.model_validate({**plain.model_dump(), **own})
+        return model.model_validate({**plain.model_dump(warnings=False), **own})
     except ValidationError as error:
         raise ContractViolation([_violation(e) for e in error.errors(include_input=False)]) from None
 
 
 def _read(raw: Mapping[str, Any]) -> EventSchema:
-    """As its type if it has fields of it beside the payload, else as a plain event."""
-    route = ROUTES.get(str(raw.get("event_type")))
-    is_plain = route is None or not _own(route.model) & raw.keys()
-    return (EventSchema if is_plain or route is None else route.model).model_validate(raw)
+    """As its type if it has fields of it beside the payload, else as a plain event. An unknown type has no fields."""
+    event_type = raw.get("event_type")
+    model = route_of(event_type).model if isinstance(event_type, str) else EventSchema
+    return (model if _own(model) & raw.keys() else EventSchema).model_validate(raw)
 
 
 def _own(model: type[EventSchema]) -> set[str]:

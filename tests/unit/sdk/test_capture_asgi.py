@@ -12,7 +12,7 @@ import pytest
 
 from pipelines.errors import ContractViolation
 from pipelines.records import Severity, Violation
-from sdk.capture import ERROR_KEY, REQUEST_ID_KEY, ROUTE_KEY, UNMATCHED, CaptureSettings, new_id
+from sdk.capture import ERROR_KEY, REQUEST_ID_KEY, ROUTE_KEY, UNMATCHED, CaptureSettings, new_id, note_error
 from sdk.capture_asgi import CLIENT_LEFT, NO_RESPONSE, NOT_ENDED, CaptureMiddleware
 from tests.unit.sdk.capturing import Exchange, Seen, call, scope
 
@@ -392,3 +392,173 @@ def test_new_ids_are_uuids_of_version_4_and_differ() -> None:
     assert {uuid.UUID(i).variant for i in ids} == {uuid.RFC_4122}
     assert len(set(ids)) == len(ids)
     assert len({i[19] for i in ids}) == 4  # every bit that may be random is
+
+
+class Untold(Exception):
+    @property
+    def status_code(self) -> int:
+        raise RuntimeError("no status")
+
+    def __str__(self) -> str:
+        raise RecursionError
+
+
+def test_note_error_takes_any_error() -> None:
+    request = scope()
+    note_error(request, Untold())
+    assert request[ERROR_KEY] == "Untold"
+
+
+class Odd:
+    """Has no hash, no length and no truth."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __bool__(self) -> bool:
+        raise RuntimeError("neither")
+
+
+def without(*names: str) -> dict[str, Any]:
+    return {name: value for name, value in scope().items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        without("headers"),
+        without("method"),
+        scope(headers=7),
+        scope(headers=[7]),
+        scope(headers=[(b"x-request-id", 7)]),
+        scope(headers=[(b"x-request-id", "text")]),
+        scope(headers=[([], b"x")]),
+        scope(headers=[(b"user-agent", 7)]),
+        scope(headers=[(b"user-agent", Odd())]),
+        scope(headers=[(b"x-forwarded-for", 7)], client=("10.0.0.1", 1)),
+        scope(headers=[(b"x-forwarded-for", "a"), (b"x-forwarded-for", b"b")], client=("10.0.0.1", 1)),
+        scope(client=7),
+        scope(client=Odd()),
+        scope(client=(7, 7)),
+        scope(method=7),
+    ],
+)
+def test_a_scope_that_is_odd_costs_the_record_not_the_answer(request_: dict[str, Any]) -> None:
+    seen = Seen(CaptureSettings(trusted_proxies=["10.0.0.0/8"]))
+    done = run(seen, app(START, body(b"x")), scope=request_)
+    assert (done.error, done.body) == (None, b"x")
+    assert seen.records() == []
+    assert seen.capture.losses == {"not_built": 1}
+
+
+def test_a_scope_without_a_client_has_a_record() -> None:
+    seen = Seen()
+    run(seen, app(START, body(b"x")), scope=without("client"))
+    assert seen.one()["client_ip"] == "0.0.0.0"
+
+
+def test_headers_that_can_be_read_once_reach_the_application() -> None:
+    seen = Seen()
+    heard: list[Any] = []
+
+    async def listens(scope: Any, receive: Any, send: Any) -> None:
+        heard.extend(scope["headers"])
+        await app(START, body())(scope, receive, send)
+
+    run(seen, listens, scope=scope(headers=iter([(b"host", b"h"), (b"user-agent", b"curl")])))
+    assert heard == [(b"host", b"h"), (b"user-agent", b"curl")]
+    assert seen.one()["user_agent"] == "curl"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"type": "http.response.start"}, body(b"x")],
+        [{**START, "status": "201"}, body(b"x")],
+        [{**START, "status": Odd()}, body(b"x")],
+        [START, {**body(), "body": None}],
+        [START, {**body(), "more_body": Odd()}],
+        [{**START, "headers": [(b"content-length", "²")]}, {"type": "http.response.pathsend", "path": "/x"}],
+        [{"status": 201}],
+    ],
+)
+def test_messages_that_are_odd_pass_as_they_came(messages: list[dict[str, Any]]) -> None:
+    seen, passed = Seen(CaptureSettings(request_id_header=None)), list[Any]()
+
+    async def receive() -> Any:
+        return {"body": None} if passed else {"type": "http.request", "body": None}
+
+    async def send(message: Any) -> None:
+        passed.append(message)
+
+    asyncio.run(CaptureMiddleware(app(*messages), seen.capture)(scope(), receive, send))
+    assert passed == messages
+    assert seen.records() == []
+    assert seen.capture.losses == {"not_built": 1}
+
+
+@pytest.mark.parametrize("odd", [7, [7], [(7, 7)], [()]])
+def test_headers_of_the_response_that_are_odd_pass_as_they_came(odd: Any) -> None:
+    seen, passed = Seen(), list[Any]()
+
+    async def receive() -> Any: ...
+    async def send(message: Any) -> None:
+        passed.append(message)
+
+    messages = [{**START, "headers": odd}, body(b"x")]
+    asyncio.run(CaptureMiddleware(app(*messages), seen.capture)(scope(), receive, send))
+    assert passed == messages
+    assert seen.capture.losses == {"not_built": 1}
+
+
+@pytest.mark.parametrize("odd", [["/a"], Odd(), Untold()])
+def test_a_route_without_a_hash_is_no_matter_of_the_request(odd: Any) -> None:
+    seen = Seen()
+
+    async def routes(scope: Any, receive: Any, send: Any) -> None:
+        scope[ROUTE_KEY] = odd
+        await send(START)
+        await send(body(b"x"))
+
+    assert run(seen, routes).body == b"x"
+    assert seen.one()["api_endpoint"] == UNMATCHED
+
+
+def test_a_route_whose_error_has_no_text_is_no_matter_of_the_request() -> None:
+    seen = Seen()
+
+    class Route:
+        def __getattr__(self, name: str) -> Any:
+            raise Untold
+
+    async def routes(scope: Any, receive: Any, send: Any) -> None:
+        scope["route"] = Route()
+        await send(START)
+        await send(body(b"x"))
+
+    assert run(seen, routes).body == b"x"
+    assert seen.one()["api_endpoint"] == UNMATCHED
+
+
+def test_what_waits_is_small_whatever_the_headers_are() -> None:
+    seen, waiting = Seen(CaptureSettings(trusted_proxies=["10.0.0.0/8"])), list[Any]()
+    seen.capture.handover.offer = waiting.append  # type: ignore[method-assign,assignment]
+    agent, chain = b"a" * 60_000, b"6.6.6.6, " * 7_000 + b"203.0.113.9, 10.0.0.2"
+    request = scope(
+        method="M" * 60_000,
+        client=("10.0.0.1", 1),
+        headers=[(b"user-agent", agent), (b"x-forwarded-for", chain), (b"x-forwarded-for", b"10.0.0.3")],
+    )
+    run(seen, app(START, body()), scope=request)
+    [build] = waiting
+    assert sum(len(value) for value in build.keywords.values() if isinstance(value, str | bytes)) < 6_000
+    assert build()["client_ip"] == "203.0.113.9"
+    assert build()["user_agent"] == "a" * 1024
+
+
+def test_a_chain_that_is_cut_never_makes_an_address_of_a_part_of_one() -> None:
+    """Wherever in the hop before the proxy the cut is: ``66.6.6.6`` and ``6.6.6.6`` are no part of this chain."""
+    for spaces in range(4_070, 4_085):
+        seen = Seen(CaptureSettings(trusted_proxies=["10.0.0.0/8"]))
+        chain = b"166.6.6.6," + b" " * spaces + b"10.10.10.10"
+        run(seen, app(START, body()), scope=scope(client=("10.0.0.1", 1), headers=[(b"x-forwarded-for", chain)]))
+        assert seen.one()["client_ip"] == ("166.6.6.6" if len(chain) <= 4_096 else "10.10.10.10")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
+from wsgiref.handlers import SimpleHandler
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
@@ -289,3 +291,130 @@ def test_no_header_is_read_or_set_if_none_is_wanted() -> None:
     assert list(server.response)
     assert seen.one()["request_id"] != "req-1"
     assert server.answered == [("201 Created", PLAIN)]
+
+
+class Proxy:
+    """As Flask's ``request`` is outside of a request."""
+
+    @property
+    def url_rule(self) -> Any:
+        raise RuntimeError("working outside of request context")
+
+
+def test_a_request_of_flask_that_is_gone_is_no_matter_of_the_request() -> None:
+    seen = Seen()
+
+    def gone(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["werkzeug.request"] = Proxy()
+        start_response("200 OK", PLAIN)
+        return [b"x"]
+
+    assert ask(gone, seen).content == b"x"
+    assert seen.one()["api_endpoint"] == UNMATCHED
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"HTTP_X_REQUEST_ID": 7},
+        {"HTTP_USER_AGENT": 7},
+        {"REMOTE_ADDR": 7},
+        {"REQUEST_METHOD": None},
+        {"HTTP_X_FORWARDED_FOR": 7, "REMOTE_ADDR": "10.0.0.1"},
+    ],
+)
+def test_an_environ_that_is_odd_costs_the_record_not_the_answer(odd: dict[str, Any]) -> None:
+    seen = Seen(CaptureSettings(trusted_proxies=["10.0.0.0/8"]))
+    server = Server(orders, seen, **odd)
+    assert list(server.response) == [b"01234", b"56789"]
+    assert server.answered[0][0] == "201 Created"
+    assert seen.records() == []
+    assert seen.capture.losses == {"not_built": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "chunks"), [(b"200 OK", [], [b"x"]), ("200 OK", [7], [b"x"]), ("200 OK", [], [None])]
+)
+def test_an_answer_that_is_odd_passes_as_it_came(status: Any, headers: Any, chunks: Any) -> None:
+    seen = Seen()
+
+    def odd(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response(status, headers)
+        return chunks
+
+    server = Server(odd, seen)
+    assert list(server.response) == chunks
+    server.response.close()
+    assert server.answered[0][0] == status
+    assert seen.records() == []
+    assert seen.capture.losses == {"not_built": 1}
+
+
+def test_an_answer_that_is_written_oddly_passes_as_it_came() -> None:
+    seen = Seen()
+
+    def odd(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", PLAIN)(None)
+        return []
+
+    server = Server(odd, seen)
+    assert list(server.response) == []
+    written: list[Any] = server.written
+    assert written == [None]
+    assert seen.capture.losses == {"not_built": 1}
+
+
+@pytest.mark.parametrize(("chunks", "length"), [([b"0123456789"], "10"), ([b"01234", b"56789"], None)])
+def test_a_server_learns_the_length_of_a_response_as_it_would_without(chunks: list[bytes], length: str | None) -> None:
+    found = []
+    for wrapped in (lambda app: app, lambda app: CaptureMiddleware(app, Seen().capture)):
+
+        def answers(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            start_response("200 OK", [*PLAIN])  # wsgiref adds to it
+            return chunks
+
+        environ: dict[str, Any] = {"SERVER_PROTOCOL": "HTTP/1.0"}
+        setup_testing_defaults(environ)
+        sent = io.BytesIO()
+        SimpleHandler(io.BytesIO(), sent, io.StringIO(), environ).run(wrapped(answers))
+        found.append(re.findall(rb"(?i)content-length: (\d+)", sent.getvalue()))
+    assert found[0] == found[1] == ([] if length is None else [length.encode()])
+
+
+def test_a_response_without_a_length_has_none() -> None:
+    server = Server(fails_half_way, Seen())
+    assert not hasattr(server.response, "__len__")
+    assert server.response  # and so it is true, as a generator is
+    server.response.close()
+
+
+class NothingYet(io.BytesIO):
+    """A stream that must not wait."""
+
+    def read(self, *_: Any) -> Any:
+        return None
+
+
+def test_the_payload_of_a_request_that_is_read_line_by_line_or_has_nothing_yet() -> None:
+    seen = Seen(CaptureSettings(payload="request"))
+
+    def reads(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body = environ["wsgi.input"]
+        start_response("200 OK", PLAIN)
+        return [next(body), str(body.read()).encode()]
+
+    server = Server(reads, seen, **{"wsgi.input": NothingYet(b"one\ntwo")})
+    assert list(server.response) == [b"one\n", b"None"]
+    assert seen.one()["payload_size"] == 4
+
+
+def test_what_waits_is_small_whatever_the_headers_are() -> None:
+    seen, waiting = Seen(CaptureSettings(trusted_proxies=["10.0.0.0/8"])), list[Any]()
+    seen.capture.handover.offer = waiting.append  # type: ignore[method-assign,assignment]
+    chain = "6.6.6.6, " * 7_000 + "203.0.113.9, 10.0.0.2"
+    odd = {"HTTP_USER_AGENT": "a" * 60_000, "HTTP_X_FORWARDED_FOR": chain, "REQUEST_METHOD": "M" * 60_000}
+    list(Server(orders, seen, REMOTE_ADDR="10.0.0.1", **odd).response)
+    [build] = waiting
+    assert sum(len(value) for value in build.keywords.values() if isinstance(value, str | bytes)) < 6_000
+    assert build()["client_ip"] == "203.0.113.9"
+    assert build()["user_agent"] == "a" * 1024

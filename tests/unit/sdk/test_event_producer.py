@@ -211,6 +211,37 @@ def test_a_batch_has_one_result_per_event_in_order_whatever_fails(kinds: list[tu
     assert [box.sent[offset][1] for offset in offsets] == [b"good"] * len(offsets)
 
 
+class Untold(Mapping[str, Any]):
+    """A mapping that fails whatever it is asked."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise RuntimeError("not now")
+
+    def __iter__(self) -> Any:
+        raise RuntimeError("not now")
+
+    def __len__(self) -> int:
+        raise RuntimeError("not now")
+
+
+@pytest.mark.parametrize(
+    ("odd", "error"),
+    [
+        (None, ContractViolation),
+        ("event", ContractViolation),
+        (["event"], ContractViolation),
+        ({1: 2}, ContractViolation),
+        ({"event_id": 7}, ContractViolation),
+        (Untold(), RuntimeError),
+    ],
+)
+def test_whatever_is_in_a_batch_has_a_result_and_the_others_are_sent(odd: Any, error: type[Exception]) -> None:
+    before, result, after = producer().publish_batch([by("a", 1), odd, by("b", 2)])
+    assert (before["success"], after["success"], after["event_id"]) == (True, True, "evt-2")
+    assert isinstance(result.pop("error"), error)  # type: ignore[misc]
+    assert result == dict.fromkeys(("event_id", "topic", "partition", "offset", "timestamp_ms")) | {"success": False}
+
+
 def test_a_registry_that_is_away_fails_each_event_of_a_batch() -> None:
     results = producer(registry=Registry(is_away=True)).publish_batch([by("a"), by("b")])
     assert [r["error"] for r in results] == [NO_REGISTRY, NO_REGISTRY]

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact, localcontext
 from typing import Any
 
 import fastavro
@@ -237,6 +237,10 @@ def test_an_unknown_type_names_those_that_are_known() -> None:
     [
         ({"event_timestamp": "2025-12-25T10:30:00"}, ["event_timestamp"]),
         ({"event_timestamp": "yesterday"}, ["event_timestamp"]),
+        ({"event_timestamp": "1735122600"}, ["event_timestamp"]),
+        ({"event_timestamp": 1735122600}, ["event_timestamp"]),
+        ({"event_timestamp": 1735122600.5}, ["event_timestamp"]),
+        ({"event_timestamp": True}, ["event_timestamp"]),
         ({"event_timestamp": "0001-01-01T00:00:00+14:00"}, ["event_timestamp"]),
         ({"event_id": ""}, ["event_id"]),
         ({"event_id": " \t"}, ["event_id"]),
@@ -286,6 +290,44 @@ def test_what_no_consumer_could_read_is_refused_before_it_is_sent(payload: Mappi
     event = UserActionEvent(**BASE, user_id="u", action="a", payload=dict(payload))
     with pytest.raises(ContractViolation):
         avro.encode(avro.load("raw-events-value"), to_record(event))
+
+
+@pytest.mark.parametrize("odd", [datetime(2025, 1, 1, tzinfo=UTC), {1}, float("nan"), b"x", object()])
+@pytest.mark.parametrize("name", ["payload", "metadata"])
+def test_what_is_put_into_an_event_after_it_was_made_is_refused(name: str, odd: Any) -> None:
+    event = UserActionEvent(**BASE, user_id="u", action="a", payload={}, metadata={})
+    getattr(event, name)["at"] = odd
+    with pytest.raises(ContractViolation) as caught:
+        to_record(event)
+    assert [(v.code, v.field) for v in caught.value.violations] == [("not_json", f"{name}.at")]
+
+
+@pytest.mark.parametrize("amount", ["NaN", "sNaN", "Infinity", "1E+16", "0.00001"])
+def test_an_amount_that_was_never_checked_is_refused_not_rounded(amount: str) -> None:
+    event = TransactionEvent(**BASE, **OWN["transaction"]).model_copy(update={"amount": Decimal(amount)})
+    with pytest.raises(ContractViolation) as caught:
+        to_record(event)
+    assert [(v.code, v.field) for v in caught.value.violations] == [("not_exact", "amount")]
+
+
+@pytest.mark.parametrize("own", [Context(prec=6), Context(traps=[Inexact]), Context(Emax=3, prec=2)])
+def test_the_arithmetic_of_the_service_is_no_matter_of_an_amount(own: Context) -> None:
+    with localcontext(own):
+        event = TransactionEvent(**BASE, **{**OWN["transaction"], "amount": "9999999999999999.9999"})
+        found = through_avro(event, "raw-transactions-value")["amount"]
+    assert found == Decimal("9999999999999999.9999")
+
+
+@pytest.mark.parametrize("odd", [None, "user_action", ["user_action"], 7])
+def test_what_is_no_event_is_refused(odd: Any) -> None:
+    with pytest.raises(ContractViolation, match="an event or a mapping is needed, not"):
+        typed(odd)
+
+
+@pytest.mark.parametrize("more", [{}, {"order_id": "1"}, {"user_id": "u"}, {"payload": 7}])
+def test_a_mapping_of_an_unknown_type_is_told_so_whatever_else_it_has(more: dict[str, Any]) -> None:
+    with pytest.raises(UnknownEventType):
+        typed({"event_type": "order", **BASE, **more})
 
 
 def test_a_subclass_does_not_lose_its_fields_silently() -> None:

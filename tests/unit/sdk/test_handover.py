@@ -7,8 +7,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -41,7 +42,6 @@ def test_records_arrive_in_order() -> None:
         handover.offer(partial(dict, n=number))
     assert handover.close(30)
     assert [r["n"] for r in sink.records] == list(range(5_000))
-    assert handover.handed_over == 5_000
     assert handover.losses.counts == {}
 
 
@@ -135,6 +135,126 @@ def test_many_threads_lose_nothing() -> None:
         assert [r["n"] for r in sink.records if r["thread"] == name] == list(range(1_000))
 
 
+def test_a_thread_that_dies_has_a_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    dying: list[threading.Thread] = []
+
+    class Deadly(Losses):
+        def add(self, reason: str, error: BaseException | None = None) -> None:
+            dying.append(threading.current_thread())
+            raise SystemExit
+
+    sink = Sink()
+    sink.refuse = [RuntimeError("odd"), RuntimeError("odd again")]
+    handover = Handover(sink, limit=10, losses=Deadly())
+    for number in range(4):
+        handover.offer(partial(dict, n=number))
+    assert handover.close(30)
+    assert [r["n"] for r in sink.records] == [2, 3]
+    for thread in dying:
+        thread.join(30)
+
+
+def test_what_ends_a_thread_elsewhere_ends_none_of_ours() -> None:
+    class Leaving(Sink):
+        def send(self, record: Mapping[str, Any]) -> None:
+            super().send(record)
+            raise SystemExit
+
+    sink = Leaving()
+    handover = Handover(sink, limit=10)
+    for number in range(3):
+        handover.offer(partial(dict, n=number))
+    assert handover.close(30)
+    assert [r["n"] for r in sink.records] == [0, 1, 2]
+    assert handover.losses.counts == {"SystemExit": 3}
+
+
+def test_a_record_that_falls_into_close_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Late(SimpleQueue[Any]):
+        """Does something just before the next item is in it."""
+
+        first: Callable[[], object] | None = None
+
+        def put(self, item: Any, *_: Any) -> None:
+            first, self.first = self.first, None
+            if first is not None:
+                first()
+            super().put(item)
+
+    monkeypatch.setattr("sdk.handover.SimpleQueue", Late)
+    sink = Sink()
+    handover = Handover(sink, limit=10)
+    handover.offer(partial(dict, n=1))
+    handover._queue.first = handover.close  # type: ignore[attr-defined]
+    handover.offer(partial(dict, n=2))
+    assert handover.drain(30)
+    assert [r["n"] for r in sink.records] == [1, 2]
+
+
+def test_log_handlers_of_the_service_that_raise_are_no_matter_of_a_request() -> None:
+    class Raises(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise LookupError
+
+    logger, handler = logging.getLogger("sdk.handover"), Raises()
+    logger.addHandler(handler)
+    try:
+        losses = Losses(every_s=0)
+        losses.add("a")
+        losses.say()
+    finally:
+        logger.removeHandler(handler)
+    assert losses.counts == {"a": 1}
+
+
+def test_records_wait_while_no_thread_can_be_started(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    starts: list[threading.Thread] = []
+
+    def fails(thread: threading.Thread) -> None:
+        starts.append(thread)
+        raise RuntimeError("can't start new thread")
+
+    sink = Sink()
+    handover = Handover(sink, limit=100)
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", fails)
+        for number in range(50):
+            handover.offer(partial(dict, n=number))
+        assert len(starts) == 1  # not one for each record
+        limited.setattr("sdk.handover.START_AGAIN_S", 0.0)
+        assert not handover.close(30)
+        handover.offer(partial(dict, n=50))
+        assert len(starts) == 3
+    handover.offer(partial(dict, n=51))
+    assert handover.close(30)
+    assert [r["n"] for r in sink.records] == list(range(52))
+    assert [r.message.split(",")[0] for r in caplog.records] == ["API6 log records wait"]
+
+
+LIMITED = """
+import resource, threading, time
+from functools import partial
+from tests.unit.sdk.capturing import Sink
+from sdk.handover import Handover
+threading.stack_size(512 << 20)
+pages = int(open("/proc/self/statm").read().split()[0])
+soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20), hard))
+sink, begun = Sink(), time.monotonic()
+handover = Handover(sink, limit=3)
+for number in range(5):
+    handover.offer(partial(dict, n=number))
+assert handover.losses.counts == {"no_thread": 2}, handover.losses.counts
+assert not handover.drain(30)
+assert time.monotonic() - begun < 10  # there is nobody to wait for
+resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+assert handover.drain(30)
+assert [r["n"] for r in sink.records] == [0, 1, 2], sink.records
+"""
+
 FORKING = """
 import os, sys
 from functools import partial
@@ -169,6 +289,43 @@ for number in range(100):
     handover.offer(partial(dict, n=number))
 """
 
+IN_HAND = """
+import threading, time
+from functools import partial
+from sdk.handover import Handover
+begun = threading.Event()
+class Slow:
+    def send(self, record):
+        begun.set()
+        time.sleep(0.2)
+        print(record["n"], flush=True)
+handover = Handover(Slow(), limit=10)
+handover.offer(partial(dict, n=7))
+assert begun.wait(30)
+"""
+
+STUCK = """
+import atexit, time
+ends = []
+atexit.register(lambda: print(time.monotonic() - ends[0]))  # runs last
+import logging, threading
+import sdk.handover
+from sdk.capture import Capture
+from sdk.log_handler import Api6LogHandler
+sdk.handover.EXIT_DRAIN_S = 0.5
+class Stuck:
+    def send(self, record):
+        threading.Event().wait()
+capture, logger = Capture(Stuck()), logging.getLogger("shop")
+handlers = [Api6LogHandler(capture) for _ in range(4)]
+logger.addHandler(handlers[0])
+logger.setLevel("INFO")
+facts = {"api_endpoint": "/", "http_method": "GET", "status_code": 200, "response_time_ms": 1}
+for _ in range(3):
+    logger.info("done", extra=facts)
+ends.append(time.monotonic())
+"""
+
 
 def run(program: str) -> str:
     done = subprocess.run(
@@ -189,6 +346,18 @@ def test_a_child_of_fork_has_a_thread_of_its_own() -> None:
 
 def test_a_process_that_ends_hands_over_what_waits() -> None:
     assert run(ENDING).split() == [str(number) for number in range(100)]
+
+
+def test_a_process_that_ends_waits_for_the_record_that_is_being_sent() -> None:
+    assert run(IN_HAND) == "7\n"
+
+
+def test_a_process_that_ends_waits_once_whatever_log_handlers_it_has() -> None:
+    assert 0.4 < float(run(STUCK)) < 1.5
+
+
+def test_a_process_that_may_have_no_more_threads() -> None:
+    run(LIMITED)
 
 
 def test_its_log_lines_come_from_the_sdk(caplog: pytest.LogCaptureFixture) -> None:

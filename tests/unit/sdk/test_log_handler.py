@@ -199,3 +199,27 @@ def test_close_hands_over_what_waits(seen: Seen, logger: logging.Logger) -> None
         logger.info("done", extra=REQUEST)
     handler.close()
     assert len(seen.sink.records) == 100
+
+
+@pytest.mark.parametrize("odd", [["/a"], {"a": 1}, {"/a"}, 7, b"/a"])
+def test_an_endpoint_that_is_no_text_is_no_matter_of_the_service(seen: Seen, logger: logging.Logger, odd: Any) -> None:
+    logger.addHandler(Api6LogHandler(seen.capture))
+    logger.info("done", extra={**REQUEST, "api_endpoint": odd})
+    assert seen.capture.drain(30)
+    assert seen.capture.losses == ({"not_built": 1} if isinstance(odd, list | dict) else {})  # else the producer's
+
+
+def test_a_line_without_a_name_is_no_matter_of_the_service(seen: Seen) -> None:
+    Api6LogHandler(seen.capture).handle(logging.makeLogRecord({"name": None, "levelno": logging.INFO, **REQUEST}))
+    assert seen.one()["api_endpoint"] == REQUEST["api_endpoint"]
+
+
+def test_what_waits_is_small_whatever_the_line_says(seen: Seen, logger: logging.Logger) -> None:
+    waiting: list[Any] = []
+    seen.capture.handover.offer = waiting.append  # type: ignore[method-assign,assignment]
+    long = dict.fromkeys(("api_endpoint", "request_id", "user_agent", "error_message", "client_ip"), "x" * 1_000_000)
+    logger.addHandler(Api6LogHandler(seen.capture, read=lambda line: {**REQUEST, **long, "more": "x" * 1_000_000}))
+    logger.info("done")
+    [build] = waiting
+    kept = {name: len(value) for name, value in build.args[0].items() if isinstance(value, str)}
+    assert kept == {"http_method": 3, **dict.fromkeys(long, 8192)}

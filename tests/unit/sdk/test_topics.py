@@ -82,6 +82,34 @@ def test_everything_that_is_wrong_with_a_config_is_told() -> None:
         assert part in told
 
 
+@pytest.mark.parametrize(
+    ("odd", "told"),
+    [
+        ({"num_partitions": "6"}, "num_partitions: '6' is no whole number"),
+        ({"num_partitions": 1.5}, "num_partitions: 1.5 is no whole number"),
+        ({"num_partitions": True}, "num_partitions: True is no whole number"),
+        ({"replication_factor": None}, "replication_factor: None is no whole number"),
+        ({"retention_ms": 1.5}, "retention_ms: 1.5 is no whole number"),
+        ({"min_insync_replicas": "2"}, "min_insync_replicas: '2' is no whole number"),
+        ({"name": 5}, "name: 5 is no text"),
+        ({"compression_type": None}, "compression_type: None is no text"),
+        ({"config": {"retention.bytes": 5}}, "config 'retention.bytes': 5 is no text"),
+        ({"config": {5: "x"}}, "config 5: 5 is no text"),
+        ({"config": [("retention.bytes", "5")]}, "config: [('retention.bytes', '5')] is no mapping"),
+    ],
+)
+def test_a_value_of_another_type_is_told_by_its_name(odd: dict[str, Any], told: str) -> None:
+    with pytest.raises(InvalidSetting) as caught:
+        TopicConfig(**{"name": "x", "num_partitions": 6, **odd})
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"bogus": 1}, {"socket.timeout.ms": "soon"}, {"security.protocol": "none"}])
+def test_options_that_the_client_does_not_take(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidSetting, match=next(iter(options))):
+        TopicAdmin("localhost:1", options)
+
+
 def test_a_topic_is_created_once() -> None:
     cluster = FakeCluster()
     admin = TopicAdmin.of(cluster)
