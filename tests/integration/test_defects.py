@@ -45,6 +45,7 @@ def alone(world: World, defect: Defect, seed: int) -> list[bytes | None]:
 @pytest.mark.parametrize("share_ppm", SHARES, ids=["none", "half", "all"])
 def test_every_defect_at_this_share_is_conserved(world: World, share_ppm: int) -> None:
     defects = [d for d in Defect if d is not Defect.HUGE_VALUE]  # 1 MB each
+    defects = defects if share_ppm else defects[:1]  # without any defect they are all the same
     expected = Counter[str]()
     for seed, defect in enumerate(defects):
         valid, invalid = sent(world, defect, share_ppm, seed)
