@@ -60,6 +60,7 @@ from pipelines.flows.schema_trial import SchemaTrial
 from pipelines.flows.status import Status
 from pipelines.flows.topics import Topics
 from pipelines.ingest.judge import Judge
+from pipelines.ingest.route import Router
 from pipelines.monitoring.logs import BatchLog
 from pipelines.monitoring.metrics import JobMetrics
 from pipelines.records import ES_INVALID, INVALID, VALID, Batch, LedgerEntry, OffsetRange
@@ -277,7 +278,7 @@ class _Wiring:
         self.ledger = Ledger(spark, self.tables, settings.metastore.database)
         self.broker = KafkaBroker(spark, settings.kafka)
         base = base_schema(settings.registry.subject)
-        self.judge = Judge()
+        self.judge, self.route = Judge(), Router()
         self.files = HadoopFiles(spark)
         self.place = _place(name, settings)
         rule_file = settings.rules_uri
@@ -302,6 +303,7 @@ class _Wiring:
                 self.on_step,
                 self._tell_outcome,
                 self.judge,
+                self.route,
             )
 
         return self._job(story, self.settings.ingest, (VALID, INVALID))
@@ -320,6 +322,7 @@ class _Wiring:
                 self.on_step,
                 self._tell_outcome,
                 self.judge,
+                self.route,
             )
 
         return self._job(story, self.settings.index, (ES_INVALID,))

@@ -17,7 +17,7 @@ from pipelines.ingest.account import by_reason, move_to_invalid, per_partition, 
 from pipelines.ingest.documents import documents, refused_by_rules, rejected
 from pipelines.ingest.duplicates import losers, suspects
 from pipelines.ingest.judge import Judge
-from pipelines.ingest.route import Routed, Stamp, route
+from pipelines.ingest.route import Routed, Router, Stamp
 from pipelines.records import ES_INVALID, Batch, LedgerEntry
 
 
@@ -37,6 +37,7 @@ class IndexBatch:
     on_step: Steps
     on_outcome: Outcomes
     judge: Judge = field(default_factory=Judge)
+    route: Router = field(default_factory=Router)
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
         """Judge, send the valid documents, collect what was refused, balance, write the ledger."""
@@ -47,7 +48,7 @@ class IndexBatch:
             self.on_step("judged", batch)
             hashes = keep(suspects(judged, None), cache)
             duplicates = keep(losers(judged, None, hashes), cache) if hashes.count() else None
-            routed = route(judged, duplicates, stamp, explained=counted.undecodable > 0)
+            routed = self.route(judged, duplicates, stamp, explained=counted.undecodable > 0)
             self.store.prepare(stamp.schemas.reader.fields)
             self.store.write(documents(routed.valid, stamp.schemas.added), batch)
             self.on_step("documents_written", batch)

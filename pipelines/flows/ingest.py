@@ -20,7 +20,7 @@ from pipelines.ingest.coordinates import inside
 from pipelines.ingest.dead_letters import dead_letters
 from pipelines.ingest.duplicates import losers, suspects
 from pipelines.ingest.judge import Judge
-from pipelines.ingest.route import Stamp, route
+from pipelines.ingest.route import Router, Stamp
 from pipelines.records import INVALID, VALID, Batch, LedgerEntry
 
 
@@ -46,6 +46,7 @@ class IngestBatch:
     on_step: Steps
     on_outcome: Outcomes
     judge: Judge = field(default_factory=Judge)
+    route: Router = field(default_factory=Router)
 
     def __call__(self, records: DataFrame, batch: Batch) -> None:
         """Judge, find duplicates, balance, write invalid, then valid, then the ledger."""
@@ -59,7 +60,7 @@ class IngestBatch:
             entries = self.balance.entries(batch, counts)
             self.on_step("balanced", batch)
             self.tables.evolve(VALID, stamp.schemas.reader.fields)
-            routed = route(judged, duplicates, stamp, explained=counted.undecodable > 0)
+            routed = self.route(judged, duplicates, stamp, explained=counted.undecodable > 0)
             is_any_refused = sum(e.invalid for e in entries) > 0
             reasons = self._refuse(keep(routed.invalid, cache), counted, batch) if is_any_refused else {}
             self.on_outcome(batch, entries, reasons)

@@ -31,7 +31,7 @@ from pipelines.ingest.account import Tally, tally
 from pipelines.ingest.documents import documents
 from pipelines.ingest.duplicates import losers, suspects
 from pipelines.ingest.judge import Judge
-from pipelines.ingest.route import Routed, Stamp, route
+from pipelines.ingest.route import Routed, Router, Stamp
 from pipelines.records import AUDIT, COORDINATES, ES_INVALID, INVALID, VALID, Batch, Outcome
 
 JOB = "replay"
@@ -76,6 +76,7 @@ class ReplayChunk:
     on_step: Steps
     keep_rules: Callable[[RuleSet, Batch], None]
     judge: Judge = field(default_factory=Judge)
+    route: Router = field(default_factory=Router)
 
     def __call__(self, rows: DataFrame, plan: Plan) -> Written:
         """Take the chunk's rows to their sinks. Safe to repeat after a kill at any point."""
@@ -109,7 +110,7 @@ class ReplayChunk:
         open_rows = settle(marked.where(~F.col("is_held")).transform(repaired(repair)))
         judged = settle(as_from_kafka(open_rows).transform(self.judge(stamp.schemas, stamp.rules)))
         counted = tally(judged)
-        routed = route(judged, self._duplicates(judged, counted), stamp, explained=counted.undecodable > 0)
+        routed = self.route(judged, self._duplicates(judged, counted), stamp, explained=counted.undecodable > 0)
         all_rows = open_rows.unionByName(marked.where("is_held"), allowMissingColumns=True)
         return Judged(settle(all_rows), held, routed, stamp.schemas)
 

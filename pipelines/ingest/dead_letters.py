@@ -16,7 +16,7 @@ CONNECT_STAGE = "VALUE_CONVERTER"
 
 
 def dead_letters(invalid: DataFrame) -> DataFrame:
-    """Messages (``key``, ``value``, ``headers``) for the rows of ``route(…).invalid`` that could not be decoded.
+    """Messages (``key``, ``value``, ``headers``) for the rows of ``Routed.invalid`` that could not be decoded.
 
     Value, key and headers are those of the record; behind its own headers come its coordinates and the problem.
     """

@@ -22,7 +22,7 @@ _NEWEST_VERSION = 1 << 62
 
 
 def documents(valid: DataFrame, added: Sequence[Field] = ()) -> DataFrame:
-    """One document per row of ``route(…).valid``, with ``_day`` (yyyy.MM.dd, UTC) and ``_version``.
+    """One document per row of ``Routed.valid``, with ``_day`` (yyyy.MM.dd, UTC) and ``_version``.
 
     ``added``: fields to carry beside the ten.
 
@@ -45,7 +45,7 @@ def documents(valid: DataFrame, added: Sequence[Field] = ()) -> DataFrame:
 
 
 def refused_by_rules(invalid: DataFrame) -> DataFrame:
-    """Rows of ``route(…).invalid`` in the columns of ``api6_es_invalid``: they never went to Elasticsearch."""
+    """Rows of ``Routed.invalid`` in the columns of ``api6_es_invalid``: they never went to Elasticsearch."""
     return invalid.select(
         "*",
         F.lit(None).cast("string").alias("es_index"),

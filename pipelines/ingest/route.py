@@ -48,23 +48,54 @@ class Routed:
     invalid: DataFrame
 
 
-def route(judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp, *, explained: bool = True) -> Routed:
-    """Split a judged batch. ``duplicates``: ``record_key`` of valid rows that are duplicates; None means none.
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What is to be said of a row by schemas and rules alone, whatever the batch.
 
-    ``explained=False`` saves the way of the refused rows through Python, where every one of them decodes.
+    These are most of the expressions, and each crosses into the JVM in many calls.
     """
-    valid, refused = judged.where("is_valid"), judged.where(~F.col("is_valid"))
-    refused = _explained(refused.withColumn("is_duplicate", F.lit(False)), stamp.schemas, explained)
-    if duplicates is not None:
-        keyed, marked = valid.withColumn("record_key", record_key()), duplicates.select("record_key")
-        valid = keyed.join(marked, "record_key", "left_anti")
-        again = keyed.join(marked, "record_key", "left_semi").drop("record_key")
-        again = again.select("*", F.lit(True).alias("is_duplicate"), _nothing())
-        refused = refused.unionByName(again)
-    found = problem(decode_problem(stamp.schemas), stamp.schemas.gone_nullable)
-    refused = refused.withColumn("problem", found)
-    refused = refused.select("*", F.concat(violations(stamp.rules), _duplicate_violation()).alias("violations"))
-    return Routed(valid.select(*_valid(stamp)), refused.select(*_invalid(stamp)))
+
+    problem: Column
+    violations: Column
+    warnings: Column
+
+    @classmethod
+    def of(cls, schemas: SchemaSet, rules: RuleSet) -> _Words:
+        found = problem(decode_problem(schemas), schemas.gone_nullable)
+        return cls(found, F.concat(violations(rules), _duplicate_violation()), rule_violations(rules))
+
+
+class Router:
+    """Splits judged batches; what can be said of rows is put in words anew only when a schema or the rules change."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._words: _Words | None = None
+
+    def __call__(
+        self, judged: DataFrame, duplicates: DataFrame | None, stamp: Stamp, *, explained: bool = True
+    ) -> Routed:
+        """Split a judged batch. ``duplicates``: ``record_key`` of valid rows that are duplicates; None means none.
+
+        ``explained=False`` saves the way of the refused rows through Python, where every one of them decodes.
+        """
+        words = self._of(stamp)
+        valid, refused = judged.where("is_valid"), judged.where(~F.col("is_valid"))
+        refused = _explained(refused.withColumn("is_duplicate", F.lit(False)), stamp.schemas, explained)
+        if duplicates is not None:
+            keyed, marked = valid.withColumn("record_key", record_key()), duplicates.select("record_key")
+            valid = keyed.join(marked, "record_key", "left_anti")
+            again = keyed.join(marked, "record_key", "left_semi").drop("record_key")
+            again = again.select("*", F.lit(True).alias("is_duplicate"), _nothing())
+            refused = refused.unionByName(again)
+        refused = refused.withColumn("problem", words.problem).withColumn("violations", words.violations)
+        return Routed(valid.select(*_valid(stamp, words)), refused.select(*_invalid(stamp)))
+
+    def _of(self, stamp: Stamp) -> _Words:
+        key = (stamp.schemas.key, stamp.rules.fingerprint)
+        if self._words is None or key != self._key:
+            self._key, self._words = key, _Words.of(stamp.schemas, stamp.rules)
+        return self._words
 
 
 def _explained(refused: DataFrame, schemas: SchemaSet, is_wanted: bool) -> DataFrame:
@@ -90,11 +121,11 @@ def event_time() -> Column:
     return F.timestamp_millis("timestamp")
 
 
-def _valid(stamp: Stamp) -> list[Column]:
+def _valid(stamp: Stamp, words: _Words) -> list[Column]:
     return [
         *(F.col(f.name).cast(COLUMN_TYPES[f.type]).alias(f.name) for f in stamp.schemas.reader.fields),
         event_time().alias("event_time"),
-        rule_violations(stamp.rules).alias("warnings"),
+        words.warnings.alias("warnings"),
         *coordinates(),
         F.col("schema_id"),
         F.col("content_hash"),

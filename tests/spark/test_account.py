@@ -13,7 +13,7 @@ from pipelines.contracts.writer import LogSchema
 from pipelines.ingest.account import by_reason
 from pipelines.ingest.coordinates import record_key
 from pipelines.ingest.judge import judge
-from pipelines.ingest.route import Stamp, route
+from pipelines.ingest.route import Router, Stamp
 from pipelines.settings import ROOT
 from tests.spark.test_judge import SOURCE, framed
 from tests.world import NOW_MS, record
@@ -36,7 +36,7 @@ def test_a_warning_is_no_reason(spark: SparkSession) -> None:
     rows = [(None, value, "t", 0, n, at, None) for n, value in enumerate(values)]
     judged = spark.createDataFrame(rows, SOURCE).transform(judge(SCHEMAS, RULES))
     duplicates = judged.where("kafka_offset = 1").select(record_key().alias("record_key"))
-    routed = route(judged, duplicates, Stamp(7, at, RULES, SCHEMAS))
+    routed = Router()(judged, duplicates, Stamp(7, at, RULES, SCHEMAS))
     assert [r["kafka_offset"] for r in routed.valid.collect()] == [0]
     assert by_reason(routed.invalid) == {
         "duplicate_request_id": 1,

@@ -19,7 +19,7 @@ from pipelines.contracts.evolution import merge
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.writer import LogSchema
 from pipelines.ingest.judge import judge
-from pipelines.ingest.route import Stamp, route
+from pipelines.ingest.route import Router, Stamp
 from pipelines.settings import ROOT
 from tests.spark.oracle import (
     AVRO_CASES,
@@ -96,7 +96,7 @@ def through_the_stream(spark: SparkSession, values: Sequence[bytes | None]) -> l
     at = datetime.fromtimestamp(KAFKA_MS / 1000, UTC)
     rows = [(None, value, "t", 0, n, at, None) for n, value in enumerate(values)]
     judged = spark.createDataFrame(rows, SOURCE).transform(judge(SCHEMAS, RULES))
-    halves = route(judged, None, Stamp(7, at, RULES, SCHEMAS))
+    halves = Router()(judged, None, Stamp(7, at, RULES, SCHEMAS))
     stage = F.lit(None).cast("string").alias("error_type")
     valid = halves.valid.select("kafka_offset", stage, F.col("warnings").alias("violations"))
     found = valid.unionByName(halves.invalid.select("kafka_offset", "error_type", "violations")).collect()
