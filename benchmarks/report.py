@@ -63,7 +63,7 @@ def _head(results: Results) -> str:
         f"{memory:.0f} GiB: {plan.records:,} gzip-compressed framed records per topic, 12 partitions unless said "
         f"otherwise, servers on the same machine, Spark `local[2]` with a 2 GiB driver. Each side runs in a warm "
         f"process, in turns, {plan.runs} times after {WARM_UPS} warm-ups; a ratio is the median "
-        "over neighbouring pairs.\n\n"
+        f"over neighbouring pairs. Parts: {', '.join(part.name for part in results.parts)}.\n\n"
         f"Python {platform.python_version()}; {wheels}."
     )
 

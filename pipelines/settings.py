@@ -43,6 +43,7 @@ ROOT = Path(os.environ.get("SDP_ROOT", _root()))
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 TopicName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")]
+IndexPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,100}$")]
 _KEY = re.compile(r"[\w-]+(\.[\w-]+)*")
 """What ``--set`` takes before the ``=``."""
 
@@ -55,7 +56,6 @@ def _without_password(url: str) -> str:
 
 
 Url = Annotated[str, AfterValidator(_without_password)]
-IndexPrefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,100}$")]
 
 
 class Section(BaseModel):
@@ -400,8 +400,8 @@ def merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 def _nested(text: str) -> dict[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not _KEY.fullmatch(key):
-        shown = re.match(r"[\w.-]*", text)  # what follows may be a password
-        raise InvalidSetting(f"--set takes key.path=value; wrong is the one that begins with {shown and shown[0]!r}")
+        shown = re.split(r"[^\w.-]", text, maxsplit=1)[0]  # what follows may be a password
+        raise InvalidSetting(f"--set takes key.path=value; wrong is the one that begins with {shown!r}")
     try:
         nested: Any = yaml.safe_load(value) if value else ""
     except (ValueError, yaml.YAMLError):
