@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import reduce
 
@@ -26,7 +26,19 @@ from pipelines.contracts.writer import Field
 from pipelines.errors import MetastoreUnavailable, UsageError
 from pipelines.ingest.coordinates import behind, inside
 from pipelines.ingest.route import COLUMN_TYPES
-from pipelines.records import AUDIT, COORDINATES, ES_INVALID, INVALID, LEDGER, RULE_SETS, VALID, Batch
+from pipelines.records import (
+    AUDIT,
+    COORDINATES,
+    ES_INVALID,
+    FINDINGS,
+    INVALID,
+    LEDGER,
+    REPAIRS,
+    RULE_SETS,
+    RUNS,
+    VALID,
+    Batch,
+)
 
 _COORDINATES = "kafka_topic STRING, kafka_partition INT, kafka_offset BIGINT, kafka_timestamp TIMESTAMP"
 _VIOLATIONS = "ARRAY<STRUCT<code: STRING, field: STRING, message: STRING, severity: STRING, rule_fingerprint: STRING>>"
@@ -50,8 +62,35 @@ COLUMNS = {
     AUDIT: """kafka_topic STRING, kafka_partition INT, kafka_offset BIGINT, at TIMESTAMP, who STRING, replay_id STRING,
     chunk INT, recipe STRING, recipe_fingerprint STRING, rule_set_fingerprint STRING, outcome STRING,
     codes ARRAY<STRING>, attempt INT, message STRING, date DATE""",
+    RUNS: """run_id STRING, topic STRING, started_at TIMESTAMP, finished_at TIMESTAMP, window_from TIMESTAMP,
+    window_until TIMESTAMP, state STRING, verdict STRING, records BIGINT, discrepant BIGINT, lost BIGINT, share DOUBLE,
+    deep BOOLEAN, sampled INT, seed BIGINT, complete_until TIMESTAMP, hours ARRAY<STRUCT<hour: TIMESTAMP,
+    ledger_ingest: BIGINT, table: BIGINT, ledger_index: BIGINT, documents: BIGINT, invalid: BIGINT,
+    discrepant: BIGINT>>, offsets ARRAY<STRUCT<job: STRING, partition: INT, earliest: BIGINT, latest: BIGINT,
+    first: BIGINT, until: BIGINT, covered: BIGINT, uncovered: BIGINT, doubled: BIGINT, lost: BIGINT>>,
+    kinds ARRAY<STRUCT<kind: STRING, side: STRING, findings: BIGINT>>, notes ARRAY<STRING>, failure STRING,
+    seconds MAP<STRING, DOUBLE>, date DATE""",
+    FINDINGS: """run_id STRING, last_run_id STRING, kafka_topic STRING, kafka_partition INT, kafka_offset BIGINT,
+    request_id STRING, kind STRING, side STRING, hour TIMESTAMP, first_seen TIMESTAMP, last_seen TIMESTAMP,
+    field STRING, expected STRING, found STRING, es_index STRING, es_id STRING, reason STRING, state STRING,
+    closed_at TIMESTAMP, closed_by STRING, date DATE""",
+    REPAIRS: """repair_id STRING, run_id STRING, at TIMESTAMP, who STRING, kafka_topic STRING, kafka_partition INT,
+    kafka_offset BIGINT, request_id STRING, kind STRING, side STRING, action STRING, source STRING, outcome STRING,
+    es_index STRING, es_id STRING, message STRING, date DATE""",
 }
-_PARTITIONED_BY = {VALID: "date, hour", INVALID: "date, hour", ES_INVALID: "date", LEDGER: "date", AUDIT: "date"}
+OF_RECONCILIATION = (RUNS, FINDINGS, REPAIRS)
+OF_JOBS = tuple(table for table in COLUMNS if table not in OF_RECONCILIATION)
+"""What the jobs need before their first batch."""
+_PARTITIONED_BY = {
+    VALID: "date, hour",
+    INVALID: "date, hour",
+    ES_INVALID: "date",
+    LEDGER: "date",
+    AUDIT: "date",
+    RUNS: "date",
+    FINDINGS: "date",
+    REPAIRS: "date",
+}
 _FILTERED = {
     VALID: "kafka_partition,kafka_offset,kafka_timestamp,batch_id,event_time,status_code",
     INVALID: "kafka_partition,kafka_offset,batch_id,error_type",
@@ -59,6 +98,9 @@ _FILTERED = {
     LEDGER: "query,batch_id,partition,until_offset",
     RULE_SETS: "fingerprint",
     AUDIT: "kafka_partition,kafka_offset,replay_id",
+    RUNS: "run_id,started_at,window_from,window_until",
+    FINDINGS: "run_id,last_run_id,kafka_partition,kafka_offset,state",
+    REPAIRS: "repair_id,run_id,kafka_partition,kafka_offset",
 }
 """Columns with min/max statistics: those that queries filter on. Statistics on all fields cost 5 to 20 % of a write."""
 
@@ -91,8 +133,8 @@ class Tables:
         self._spark, self._database, self._warehouse = spark, database, warehouse
         self._evolved: dict[str, Sequence[Field]] = {}
 
-    def create_missing(self) -> None:
-        """Create the database and every table that is not there, whoever else does so too.
+    def create_missing(self, tables: Iterable[str] = OF_JOBS) -> None:
+        """Create the database and those of ``tables`` that are not there, whoever else does so too.
 
         Raises MetastoreUnavailable.
         """
@@ -100,7 +142,7 @@ class Tables:
             self._spark.sql(
                 f"CREATE DATABASE IF NOT EXISTS {self._database} LOCATION '{self._warehouse}/{self._database}.db'"
             )
-            for table in COLUMNS:
+            for table in tables:
                 self._create(table)
         except AnalysisException as error:
             if "MetaException" in str(error) or "Hive" in str(error):

@@ -1,0 +1,1 @@
+"""Reconciliation: three sides compared record by record, the verdict, the report."""
