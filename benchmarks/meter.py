@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,9 +43,13 @@ class Outcome:
 
 
 class Meter:
-    """``with Meter() as meter:`` runs a clock over this process tree; children must live until the end of the block."""
+    """``with Meter() as meter:`` runs a clock over this process tree; children must live until the end of the block.
 
-    def __init__(self) -> None:
+    ``others``: processes whose CPU counts too, such as the servers that do a part of the work.
+    """
+
+    def __init__(self, others: Iterable[psutil.Process] = ()) -> None:
+        self._others = tuple(others)
         self.wall_s = self.cpu_s = self.peak_mib = 0.0
         self.steps: dict[str, Cost] = {}
         self._start = self._last = (0.0, 0.0)
@@ -54,18 +58,18 @@ class Meter:
         for process in _tree():
             with suppress(OSError):
                 Path(f"/proc/{process.pid}/clear_refs").write_text("5", encoding="ascii")  # resets the peak
-        self._start = self._last = _now()
+        self._start = self._last = self._now()
         return self
 
     def step(self, name: str) -> None:
         """Book what was spent since the step before under ``name``."""
-        now = _now()
+        now = self._now()
         wall_s, cpu_s = self.steps.get(name, (0.0, 0.0))
         self.steps[name] = wall_s + now[0] - self._last[0], cpu_s + now[1] - self._last[1]
         self._last = now
 
     def __exit__(self, *_: object) -> None:
-        end = _now()
+        end = self._now()
         self.wall_s, self.cpu_s = end[0] - self._start[0], end[1] - self._start[1]
         self.peak_mib = sum(map(_peak_kib, _tree())) / 1024
 
@@ -75,20 +79,19 @@ class Meter:
             records, wall_s=self.wall_s, cpu_s=self.cpu_s, peak_mib=self.peak_mib, steps=dict(self.steps), **more
         )
 
+    def _now(self) -> Cost:
+        cpu_s = 0.0
+        for process in (*_tree(), *self._others):
+            with suppress(psutil.NoSuchProcess):
+                used = process.cpu_times()
+                cpu_s += used.user + used.system
+        return time.perf_counter(), cpu_s
+
 
 def _tree() -> Iterator[psutil.Process]:
     me = psutil.Process()
     yield me
     yield from me.children(recursive=True)
-
-
-def _now() -> Cost:
-    cpu_s = 0.0
-    for process in _tree():
-        with suppress(psutil.NoSuchProcess):
-            used = process.cpu_times()
-            cpu_s += used.user + used.system
-    return time.perf_counter(), cpu_s
 
 
 def _peak_kib(process: psutil.Process) -> int:
