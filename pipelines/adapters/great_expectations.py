@@ -49,8 +49,10 @@ class GreatExpectations:
             for asset in dict.fromkeys(one.of for one in wanted):
                 mine = [one for one in wanted if one.of is asset]
                 found |= _outcomes(mine, _run(context, run, asset, frames[asset], mine))
-            self._write_pages(context, run)
+            self._write_pages(context)
         except OSError as error:
+            if error.filename is None:  # not of a file: the connection to Spark, say
+                raise
             raise UsageError(f"can't write the pages to {self._folder}: {error.strerror or error}") from error
         return found
 
@@ -59,15 +61,19 @@ class GreatExpectations:
         """The page to begin with."""
         return self._folder / "index.html"
 
-    def _write_pages(self, context: Any, run: RunIdentifier) -> None:
-        """Those of this run, made to open without network; older ones stay as they are."""
-        results = [key for key in context.validation_results_store.list_keys() if key.run_id == run]
-        suites = [key.expectation_suite_identifier for key in results]
-        context.build_data_docs(resource_identifiers=[*results, *suites], build_index=False)
+    def _write_pages(self, context: Any) -> None:
+        """Those of this call, made to open without network, and its results; older ones stay as they are."""
+        store = context.validation_results_store
+        keys = store.list_keys()
+        context.build_data_docs(build_index=False)
         for path in (self._folder / "expectations").rglob("*.html"):
             _rewrite(path)
-        for key in results:
-            _rewrite(self._folder / "validations" / Path(*key.to_tuple()).with_suffix(".html"))
+        for key in keys:
+            place = Path(*key.to_tuple())
+            _rewrite(self._folder / "validations" / place.with_suffix(".html"))
+            result = self._folder / _RESULTS / place.with_suffix(".json")
+            result.parent.mkdir(parents=True, exist_ok=True)
+            result.write_text(json.dumps(store.get(key).to_json_dict()), encoding="utf-8")
         self._write_index()
 
     def _write_index(self) -> None:
@@ -76,7 +82,10 @@ class GreatExpectations:
         self.index.write_text(pages.index(listed), encoding="utf-8")
 
     def _context(self) -> Any:
-        """A context of this call, which only keeps results; no analytics, no bars."""
+        """A context of this call, which writes pages and nothing else; no analytics, no bars.
+
+        Results are not kept by it: it would keep those of a run that Spark broke off as failed expectations.
+        """
         memory = {"class_name": "InMemoryStoreBackend"}
         config = DataContextConfig(
             analytics_enabled=False,
@@ -85,16 +94,19 @@ class GreatExpectations:
                 "expectations_store": {"class_name": "ExpectationsStore", "store_backend": memory},
                 "checkpoint_store": {"class_name": "CheckpointStore", "store_backend": memory},
                 "validation_definition_store": {"class_name": "ValidationDefinitionStore", "store_backend": memory},
-                _RESULTS: {"class_name": "ValidationResultsStore", "store_backend": _files(self._folder / _RESULTS)},
+                "validation_results_store": {"class_name": "ValidationResultsStore", "store_backend": memory},
             },
             expectations_store_name="expectations_store",
             checkpoint_store_name="checkpoint_store",
-            validation_results_store_name=_RESULTS,
+            validation_results_store_name="validation_results_store",
             data_docs_sites={
                 _SITE: {
                     "class_name": "SiteBuilder",
                     "show_how_to_buttons": False,
-                    "store_backend": _files(self._folder),
+                    "store_backend": {
+                        "class_name": "TupleFilesystemStoreBackend",
+                        "base_directory": str(self._folder),
+                    },
                 }
             },
         )
@@ -144,10 +156,6 @@ def _exception(info: Mapping[str, Any]) -> str | None:
         return str(info.get("exception_message") or info.get("exception_traceback"))
     nested = (_exception(part) for part in info.values() if isinstance(part, Mapping))
     return next(filter(None, nested), None)
-
-
-def _files(folder: Path) -> dict[str, Any]:
-    return {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
 
 
 def _rewrite(path: Path) -> None:

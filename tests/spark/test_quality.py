@@ -15,9 +15,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pipelines.adapters.great_expectations import GreatExpectations
 from pipelines.adapters.tables import COLUMNS
 from pipelines.bootstrap import plain
-from pipelines.errors import UsageError
+from pipelines.errors import Unavailable, UsageError
 from pipelines.flows.quality import Quality
-from pipelines.quality.expectation import load_expectations
+from pipelines.quality import frames
+from pipelines.quality.expectation import Asset, load_expectations
 from pipelines.quality.result import DayChecked, State
 from pipelines.records import INVALID, LEDGER, LOG_FIELDS, VALID
 from pipelines.settings import ROOT, QualitySettings
@@ -279,3 +280,15 @@ def test_a_folder_that_cannot_be_written_is_wrong_use(spark: SparkSession, tmp_p
     checker = GreatExpectations(tmp_path / "file" / "docs")
     with pytest.raises(UsageError, match=r"can't write the pages to .*/file/docs: Not a directory"):
         checker.check(DAY, {}, ())
+
+
+def test_data_that_cannot_be_read_is_no_verdict(spark: SparkSession, tmp_path: Path) -> None:
+    place = tmp_path / "rows"
+    frame(spark, day_of_rows(DAY)).transform(frames.rows).write.parquet(str(place))
+    rows = spark.read.parquet(str(place))
+    for part in place.glob("part-*"):
+        part.unlink()
+    asked = [one for one in EXPECTATIONS if one.of is Asset.ROWS and not one.parameters]
+    with pytest.raises(Unavailable, match="rows of the day is not available"):
+        GreatExpectations(tmp_path / "docs").check(DAY, {Asset.ROWS: rows}, asked)
+    assert [path.name for path in tmp_path.rglob("*.*") if path.suffix in (".json", ".html")] == []
