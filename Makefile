@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3.11
 VENV ?= .venv
+WORKERS ?= 2
 BIN := $(VENV)/bin
 LOCKS := requirements/runtime.txt requirements/notebook.txt requirements/quality.txt requirements/dev.txt
 INSTALLED := $(VENV)/.installed
@@ -24,9 +25,9 @@ install: system $(INSTALLED) ## Install Java, Maven, Python packages, jars and s
 demo: install ## Start the stack, produce records, run both jobs and prove that nothing is missing.
 	@$(BIN)/sdp demo
 
-test: install ## Run every test, on real servers.
+test: install ## Run every test, on real servers. WORKERS=1 takes half the memory and more time; each has servers of its own.
 	@$(BIN)/sdp stack fetch yarn
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 40
 
 check: $(INSTALLED) ## Format, lint, types, import contracts, unit tests: what CI runs first.
 	@$(BIN)/ruff format --check
