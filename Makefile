@@ -8,7 +8,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 WORKERS ?= 2
 BIN := $(VENV)/bin
-LOCKS := requirements/runtime.txt requirements/notebook.txt requirements/dev.txt
+LOCKS := requirements/runtime.txt requirements/notebook.txt requirements/quality.txt requirements/dev.txt
 INSTALLED := $(VENV)/.installed
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -44,7 +44,7 @@ bench: install ## Measure against the peers and write docs/benchmarks.md. BENCH=
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 lock: $(INSTALLED) ## Pin the requirements anew, with hashes. UPGRADE=--upgrade takes newer versions.
-	@for set in runtime notebook dev; do \
+	@for set in runtime notebook quality dev; do \
 	    echo "locking requirements/$$set.in"; \
 	    $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 	        $(UPGRADE) requirements/$$set.in --output-file requirements/$$set.txt; \

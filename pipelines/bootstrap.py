@@ -43,7 +43,7 @@ from pipelines.contracts.evolution import base_schema, shipped
 from pipelines.contracts.rule_file import load_rules
 from pipelines.contracts.rules import KnownSet, RuleSet
 from pipelines.contracts.topic_file import declared_topics
-from pipelines.errors import RegistryUnavailable
+from pipelines.errors import RegistryUnavailable, UsageError
 from pipelines.flows import produce as producing
 from pipelines.flows.badrows import BadRows
 from pipelines.flows.balance import Balance
@@ -52,6 +52,7 @@ from pipelines.flows.ingest import IngestBatch
 from pipelines.flows.job import Job
 from pipelines.flows.ports import Steps
 from pipelines.flows.position import Position
+from pipelines.flows.quality import Quality
 from pipelines.flows.replay import Replay
 from pipelines.flows.replay_chunk import JOB, ReplayChunk
 from pipelines.flows.rule_trial import RulesTrial
@@ -63,6 +64,7 @@ from pipelines.ingest.judge import Judge
 from pipelines.ingest.route import Router
 from pipelines.monitoring.logs import BatchLog
 from pipelines.monitoring.metrics import JobMetrics
+from pipelines.quality.expectation import load_expectations
 from pipelines.records import ES_INVALID, INVALID, VALID, Batch, LedgerEntry, OffsetRange
 from pipelines.settings import ROOT, JobSettings, Settings
 from pipelines.traffic.generate import Plan
@@ -121,12 +123,26 @@ def schema_trial(settings: Settings, spark: SparkSession | None = None) -> Schem
 
 def rules_trial(settings: Settings, spark: SparkSession) -> RulesTrial:
     """Wire the trial of a proposed rule set."""
-    plain = spark.newSession()  # adaptive execution would run each stage as a job of its own
-    plain.conf.set("spark.sql.adaptive.enabled", "false")
-    tables = Tables(plain, settings.metastore.database, settings.warehouse_uri)
+    spark = plain(spark)
+    tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
     tables.create_missing()
     topic = settings.kafka.topic
-    return RulesTrial(topic, tables, lambda: RuleSets(plain, tables).newest(topic))
+    return RulesTrial(topic, tables, lambda: RuleSets(spark, tables).newest(topic))
+
+
+def quality(settings: Settings, pages: Path, spark: SparkSession | None = None) -> Quality:
+    """Wire the check of one day's rows. ``pages``: folder of the Data Docs. Raises InvalidExpectations."""
+    expectations = load_expectations(ROOT / settings.quality.file)
+    try:
+        from pipelines.adapters.great_expectations import GreatExpectations  # takes seconds, and no other job needs it
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"this Python has no {error.name}: run `make install`, which brings Great Expectations"
+        ) from error
+    spark = plain(spark or spark_session(settings, "sdp-quality"))
+    tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
+    tables.create_missing()
+    return Quality(settings.kafka.topic, expectations, settings.quality, tables, GreatExpectations(pages))
 
 
 def known_rule_sets(settings: Settings, spark: SparkSession | None = None) -> list[KnownSet]:
@@ -206,6 +222,13 @@ def replay(
         chunk=chunk,
     )
     return ReplayKit(flow, wanted, registered, frozenset(parts.rules.personal))
+
+
+def plain(spark: SparkSession) -> SparkSession:
+    """A session beside it without adaptive execution, which would run each stage as a job of its own."""
+    beside = spark.newSession()
+    beside.conf.set("spark.sql.adaptive.enabled", "false")
+    return beside
 
 
 def spark_session(settings: Settings, app: str) -> SparkSession:

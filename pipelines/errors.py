@@ -5,9 +5,10 @@
     SdpError
     ├── UsageError                 exit 2   the caller asked for something impossible
     │   ├── InvalidSetting
-    │   ├── InvalidFile                     a rule file or recipe can't be used: path, line and reason
+    │   ├── InvalidFile                     a file of ours can't be used: path, line and reason
     │   │   ├── InvalidRuleFile
-    │   │   └── InvalidRecipe
+    │   │   ├── InvalidRecipe
+    │   │   └── InvalidExpectations
     │   ├── CheckpointLost                  the ledger knows more than the checkpoint; `--recover` is the way out
     │   ├── AlreadyRunning                  another copy of the job holds the lease
     │   ├── ContractViolation               a record breaks schema or rules before it was ever sent
@@ -92,6 +93,10 @@ class InvalidRuleFile(InvalidFile):
 
 class InvalidRecipe(InvalidFile):
     """A recipe for the replay of bad rows can't be used."""
+
+
+class InvalidExpectations(InvalidFile):
+    """A file that says what a day of data must be like can't be used."""
 
 
 class CheckpointLost(UsageError):

@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -25,6 +25,7 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
@@ -192,6 +193,33 @@ class MonitoringSettings(Section):
     pushgateway: str = Field("", pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")
 
 
+class QualitySettings(Section):
+    """What `sdp quality` expects of a day (docs/quality.md); shares are between 0 and 1.
+
+    ``file``: the expectations; a path, which starts at the application root unless it is absolute. ``history_days``:
+    days before the day that it is compared with; the comparison is skipped if fewer than ``min_history_days`` of them
+    have rows. ``volume_tolerance``: how far the number of rows may be from their median, as a share of it.
+    ``max_server_error_share``: of 5xx among all answers. ``max_status_shift``: of answers that moved to another class
+    of status codes. ``max_refused_share``: of records that are invalid.
+    """
+
+    file: str = "conf/quality/api6-logs.yaml"
+    history_days: int = Field(7, ge=1, le=90)
+    min_history_days: int = Field(3, ge=1)
+    volume_tolerance: float = Field(0.5, gt=0)
+    max_server_error_share: float = Field(0.05, ge=0, le=1)
+    max_status_shift: float = Field(0.1, ge=0, le=1)
+    max_refused_share: float = Field(0.05, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _can_ever_compare(self) -> Self:
+        if self.min_history_days > self.history_days:
+            raise PydanticCustomError(
+                "history", "min_history_days is more than history_days: nothing would be compared"
+            )
+        return self
+
+
 class SparkSettings(Section):
     """How to start Spark when nobody else does (``spark-submit`` arguments win). ``conf`` is passed through."""
 
@@ -250,6 +278,7 @@ class Settings(BaseSettings):
     stack: StackSettings
     producer: ProducerSettings = ProducerSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    quality: QualitySettings = QualitySettings()
 
     @field_validator("home")
     @classmethod

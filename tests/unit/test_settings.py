@@ -13,6 +13,7 @@ import yaml
 from pipelines import settings as settings_module
 from pipelines.contracts.rule_file import load_rules
 from pipelines.errors import InvalidSetting, UsageError
+from pipelines.quality.expectation import load_expectations
 from pipelines.settings import ROOT, Settings, load, merge
 
 BASE: dict[str, Any] = {
@@ -30,6 +31,15 @@ BASE: dict[str, Any] = {
     "rules": {"file": "conf/rules/api6-logs.yaml"},
     "ingest": {"trigger_s": 900, "max_offsets_per_trigger": 1_000_000, "retry_for_s": 900},
     "index": {"trigger_s": 10, "max_offsets_per_trigger": 1_000_000, "retry_for_s": 3600},
+    "quality": {
+        "file": "conf/quality/api6-logs.yaml",
+        "history_days": 7,
+        "min_history_days": 3,
+        "volume_tolerance": 0.5,
+        "max_server_error_share": 0.05,
+        "max_status_shift": 0.1,
+        "max_refused_share": 0.05,
+    },
     "spark": {"master": "local[*]", "driver_memory": "2g", "conf": {}},
     "stack": {"brokers": 1, "elasticsearch_nodes": 1},
 }
@@ -47,6 +57,7 @@ LOCAL: dict[str, Any] = {
     "rules": BASE["rules"],
     "ingest": BASE["ingest"],
     "index": BASE["index"],
+    "quality": BASE["quality"],
     "spark": BASE["spark"],
     "stack": {
         "brokers": 1,
@@ -268,6 +279,72 @@ TOPICS: dict[str, Any] = {
 }
 
 
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "CONNECT"]
+FIELDS = ["timestamp", "request_id", "api_endpoint", "http_method", "status_code", "response_time_ms"]
+STAMPS = ["event_time", "kafka_partition", "kafka_offset", "kafka_timestamp", "schema_id", "content_hash"]
+BETWEEN, LENGTH = "column_values_to_be_between", "column_value_lengths_to_be_between"
+QUALITY: list[tuple[str, str, str, str, dict[str, Any]]] = [
+    *(
+        (f"present_{name}", "rows", "critical", "column_values_to_not_be_null", {"column": name})
+        for name in [*FIELDS, "client_ip", "payload_size"]
+    ),
+    *(
+        (f"stamped_{name}", "rows", "critical", "column_values_to_not_be_null", {"column": name})
+        for name in [*STAMPS, "batch_id", "ingested_at"]
+    ),
+    ("hours_present", "hours", "critical", BETWEEN, {"column": "rows", "min_value": 1}),
+    (
+        *("status_code_range", "rows", "critical", BETWEEN),
+        {"column": "status_code", "min_value": 100, "max_value": 599},
+    ),
+    (
+        *("http_method_known", "rows", "critical", "column_values_to_be_in_set"),
+        {"column": "http_method", "value_set": METHODS},
+    ),
+    (
+        *("api_endpoint_slash", "rows", "critical", "column_values_to_match_regex"),
+        {"column": "api_endpoint", "regex": "^/"},
+    ),
+    ("request_id_length", "rows", "critical", LENGTH, {"column": "request_id", "min_value": 1, "max_value": 128}),
+    *(
+        (f"not_negative_{name}", "rows", "critical", BETWEEN, {"column": name, "min_value": 0})
+        for name in ("response_time_ms", "payload_size")
+    ),
+    (
+        *("response_time_plausible", "rows", "warning", BETWEEN),
+        {"column": "response_time_ms", "max_value": 600_000, "mostly": 0.999},
+    ),
+    (
+        *("payload_size_plausible", "rows", "warning", BETWEEN),
+        {"column": "payload_size", "max_value": 1_000_000_000, "mostly": 0.999},
+    ),
+    (
+        *("in_partition", "rows", "critical", BETWEEN),
+        {"column": "ms_into_hour", "min_value": 0, "max_value": 3_600_000, "strict_max": True},
+    ),
+    (
+        *("event_time_agrees", "rows", "critical", BETWEEN),
+        {"column": "event_time_off_ms", "min_value": 0, "max_value": 0},
+    ),
+    ("request_id_unique", "repeated_ids", "critical", BETWEEN, {"column": "most_in_an_hour", "max_value": 1}),
+    ("request_id_unique_over_hours", "repeated_ids", "warning", BETWEEN, {"column": "hours", "max_value": 1}),
+    ("volume_not_low", "rows", "critical", "table_row_count_to_be_between", {"min_value": "fewest_rows"}),
+    ("volume_not_high", "rows", "warning", "table_row_count_to_be_between", {"max_value": "most_rows"}),
+    (
+        *("refused_share", "records", "critical", "column_max_to_be_between"),
+        {"column": "refused_share", "max_value": "max_refused_share"},
+    ),
+    (
+        *("server_errors", "rows", "critical", BETWEEN),
+        {"column": "status_code", "max_value": 499, "mostly": "least_share_below_500"},
+    ),
+    (
+        *("status_codes_as_usual", "status_classes", "warning", "column_sum_to_be_between"),
+        {"column": "moved", "max_value": "max_status_shift"},
+    ),
+]
+
+
 @pytest.fixture(autouse=True)
 def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No SDP_ variable of whoever runs the tests, and no running stack."""
@@ -286,6 +363,7 @@ def test_these_are_all_files_of_conf() -> None:
         "base.yaml",
         "local.yaml",
         "topics.yaml",
+        "quality/api6-logs.yaml",
         "log4j2.properties",
         "recipes/json-instead-of-avro.yaml",
         "recipes/no-header.yaml",
@@ -315,6 +393,13 @@ def test_rules() -> None:
         "personal": ["client_ip", "user_agent"],
         "rules": [rule | {"owner": "api6-platform"} for rule in RULES],
     }
+
+
+def test_expectations() -> None:
+    found = load_expectations(ROOT / load().quality.file)
+    assert [(one.id, one.of, one.severity, f"{one.type}", one.arguments) for one in found] == [
+        (name, of, severity, f"expect_{expect}", arguments) for name, of, severity, expect, arguments in QUALITY
+    ]
 
 
 def test_elasticsearch_mapping() -> None:

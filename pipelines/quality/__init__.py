@@ -1,0 +1,1 @@
+"""Data quality: what a day of rows must be like, and the frames that Great Expectations looks at."""
