@@ -12,6 +12,10 @@ from tests.world import NOW_MS, World, fields, record
 
 HOUR_MS = 3_600_000
 
+OLDER_LEDGER = """query STRING, query_id STRING, batch_id BIGINT, topic STRING, partition INT, from_offset BIGINT,
+    until_offset BIGINT, valid BIGINT, invalid BIGINT, gaps BIGINT, lost BIGINT, rule_set_fingerprint STRING,
+    committed_at TIMESTAMP, date DATE"""
+
 
 def index_of(world: World, timestamp_ms: int) -> str:
     return f"{world.settings.elasticsearch.index_prefix}-{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y.%m.%d}"
@@ -30,11 +34,9 @@ def ledger_hours(world: World, job: str) -> dict[tuple[int, datetime], tuple[int
 
 def test_the_ledger_knows_the_hours_of_what_was_stored(world: World) -> None:
     """Duplicates in a batch and over batches, and what Elasticsearch refuses, are taken out of their hours."""
-    world.run("ingest")
-    world.spark.sql(
-        f"ALTER TABLE {world.settings.metastore.database}.{LEDGER} SET TBLPROPERTIES ('delta.columnMapping.mode'='name','delta.minReaderVersion'='2','delta.minWriterVersion'='5')"
-    )
-    world.spark.sql(f"ALTER TABLE {world.settings.metastore.database}.{LEDGER} DROP COLUMN hours")
+    database = world.settings.metastore.database
+    world.spark.sql(f"CREATE DATABASE {database} LOCATION '{world.settings.warehouse_uri}/{database}.db'")
+    world.spark.sql(f"CREATE TABLE {database}.{LEDGER} ({OLDER_LEDGER}) USING delta PARTITIONED BY (date)")
     client = Elasticsearch(world.settings.elasticsearch.url)
     client.indices.create(
         index=index_of(world, NOW_MS - 2 * 24 * HOUR_MS),
