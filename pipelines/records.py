@@ -38,6 +38,9 @@ RUNS = "reconciliation_runs"
 FINDINGS = "reconciliation_findings"
 REPAIRS = "reconciliation_audit"
 
+COMPLETE_UNTIL = "sdp.complete_until"
+"""Property of VALID: the hour up to which everything is proven complete, ISO 8601 in UTC."""
+
 DUPLICATE = "duplicate_request_id"
 """Code of the violation of a record whose ``request_id`` was stored before."""
 
