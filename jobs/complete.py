@@ -1,4 +1,4 @@
-"""The completeness watermark: the hour up to which every record is proven to be everywhere.
+"""The completeness watermark: up to which hour everything is proven complete.
 
 The file that spark-submit runs; ``./spark-submit.sh --help`` shows how. Options and exit codes are those of
 ``sdp complete``, and so is the code: arguments, settings, bootstrap, flow.

@@ -1,4 +1,4 @@
-"""Kafka, tables and indices side by side: names every record that is not the same everywhere.
+"""Kafka, tables and Elasticsearch against each other: counts, hashes, and every record that is not the same everywhere.
 
 The file that spark-submit runs; ``./spark-submit.sh --help`` shows how. Options and exit codes are those of
 ``sdp reconcile``, and so is the code: arguments, settings, bootstrap, flow.
