@@ -49,6 +49,11 @@ class Said:
             if not window[0] <= hour < window[1] and any(start <= hour < end for start, end in proven)
         ]
 
+    def refused(self) -> list[OffsetRange]:
+        """Offsets of the batches of the window that have refused records."""
+        found = self.jobs[INGEST].partitions
+        return [OffsetRange(self.topic, n, *p.span) for n, p in sorted(found.items()) if p.span and p.refused]
+
     def notes(self) -> Iterator[str]:
         """What a reader must know."""
         eaten = sum(max(0, earliest - self._first(p)) for p, (earliest, _) in self.marks.items())
@@ -210,11 +215,10 @@ class FirstLevel:
 
     def _invalid(self, said: Said) -> tuple[dict[datetime, int], tuple[OffsetRange, ...]]:
         """Invalid rows of the window's batches by hour, and where they are not as many as were refused."""
-        expected = {p: found for p, found in said.jobs[INGEST].partitions.items() if found.span and found.refused}
-        if not expected:
+        ranges = said.refused()
+        if not ranges:
             return {}, ()
-        ranges = {p: OffsetRange(self.topic, p, *found.span) for p, found in expected.items() if found.span}
-        rows = self.tables.read(INVALID).where(inside(ranges.values()))
+        rows = self.tables.read(INVALID).where(inside(ranges))
         hour = F.date_trunc("hour", "kafka_timestamp").alias("hour_at")
         held: dict[int, int] = {}
         by_hour: dict[datetime, int] = {}
@@ -222,7 +226,8 @@ class FirstLevel:
             held[r["kafka_partition"]] = held.get(r["kafka_partition"], 0) + r["count"]
             at = from_ms(in_ms(r["hour_at"].astimezone()))
             by_hour[at] = by_hour.get(at, 0) + r["count"]
-        return by_hour, tuple(ranges[p] for p, found in expected.items() if held.get(p, 0) != found.refused)
+        expected = said.jobs[INGEST].partitions
+        return by_hour, tuple(r for r in ranges if held.get(r.partition, 0) != expected[r.partition].refused)
 
     def _valid(self) -> DataFrame:
         return self.tables.read(VALID).where(F.col("kafka_topic") == self.topic)
