@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from elasticsearch import Elasticsearch
 
 from pipelines import bootstrap
 from pipelines.contracts.canonical import content_hash
+from pipelines.errors import SinkUnavailable
 from pipelines.flows import reconcile_records
 from pipelines.flows.reconcile import Wanted
-from pipelines.reconcile.model import Run, Verdict
+from pipelines.flows.replay_report import Pace
+from pipelines.reconcile.model import Run, RunState, Verdict
 from pipelines.records import FINDINGS, LEDGER, RUNS, VALID
+from pipelines.settings import ROOT
+from tests.commands import sdp_here
 from tests.world import NOW_MS, World, fields, record
 
 HOUR_MS = 3_600_000
@@ -243,7 +252,7 @@ def test_a_clean_system_has_no_finding_while_both_jobs_write(world: World) -> No
 
 
 def test_lag_late_records_and_what_was_refused(world: World) -> None:
-    """Index lag counts once its time is over; a late record opens its hour again; refusals and replays are explained."""
+    """Lag counts once its time is over; a late record opens its hour again; refusals and replays are explained."""
     client = Elasticsearch(world.settings.elasticsearch.url)
     odd = record(timestamp=hour_ago(30), http_method="get")
     refused = record(timestamp=hour_ago(30))
@@ -306,16 +315,15 @@ def test_ledger_retention_and_servers_that_are_away(world: World, capsys: pytest
     offsets = {(o.job, o.partition): o for o in reconcile(world, window=window).offsets}
     assert (offsets["index", 0].uncovered, offsets["ingest", 0].uncovered) == (0, 0)
 
-    away = [f"--set={text}" for text in (*world.overrides(), "elasticsearch.url=http://localhost:1")]
-    span = [f"--from={window[0]:%Y-%m-%dT%H:%M}", f"--to={window[1]:%Y-%m-%dT%H:%M}"]
-    with pytest.raises(SystemExit) as caught:
-        main(["reconcile", *span, "--run-id=away", *away, "--set=reconcile.retry_for_s=0"])
-    assert caught.value.code == 3
+    span = (f"--from={window[0]:%Y-%m-%dT%H:%M}", f"--to={window[1]:%Y-%m-%dT%H:%M}")
+    away = [*world.overrides(), "elasticsearch.url=http://localhost:1", "reconcile.retry_for_s=0"]
+    with pytest.raises(SinkUnavailable) as caught:
+        sdp_here(world.spark, away, "reconcile", *span, "--run-id=away")
+    assert caught.value.exit_code == 3
     [kept] = world.table(RUNS).where("run_id = 'away'").collect()
     assert (kept["state"], kept["verdict"]) == (RunState.FAILED.value, None)
     assert "Elasticsearch" in kept["failure"]
-    with pytest.raises(SystemExit) as caught:
-        main(["reconcile", *span, "--run-id=away", *away[:-1]])
-    assert caught.value.code == 1
+    code, shown = sdp_here(world.spark, world.overrides(), "reconcile", *span, "--run-id=away")
+    assert (code, "missing" in shown) == (1, True)
     assert world.table(RUNS).where("run_id = 'away'").select("state").collect() == [(RunState.DONE.value,)]
-    assert "missing" in capsys.readouterr().out
+    assert sdp_here(world.spark, world.overrides(), "complete", "--until=1h")[0] == 1
