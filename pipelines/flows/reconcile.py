@@ -17,7 +17,8 @@ from functools import reduce
 from pyspark.sql import DataFrame
 
 from pipelines.errors import SdpError
-from pipelines.flows.reconcile_first import Compared, FirstLevel
+from pipelines.flows.reconcile_figures import Compared
+from pipelines.flows.reconcile_first import FirstLevel
 from pipelines.flows.reconcile_ports import History, Published
 from pipelines.flows.reconcile_records import Records, Suspects
 from pipelines.flows.trouble import Patience
