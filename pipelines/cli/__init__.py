@@ -15,7 +15,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.cli import badrows, demo, options, produce, quality, rules, run, schemas, stack, status, submit, topics
+from pipelines.cli import (
+    badrows,
+    demo,
+    options,
+    produce,
+    quality,
+    reconcile,
+    rules,
+    run,
+    schemas,
+    stack,
+    status,
+    submit,
+    topics,
+)
 from pipelines.errors import SdpError
 from pipelines.monitoring import logs
 
@@ -52,6 +66,7 @@ schemas.register(app)
 rules.register(app)
 badrows.register(app)
 quality.register(app)
+reconcile.register(app)
 submit.register(app)
 
 

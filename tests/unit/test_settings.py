@@ -40,6 +40,13 @@ BASE: dict[str, Any] = {
         "max_status_shift": 0.1,
         "max_refused_share": 0.05,
     },
+    "reconcile": {
+        "grace_minutes": 15,
+        "investigate_share": 0.001,
+        "escalate_share": 0.01,
+        "retry_for_s": 300,
+        "block_offsets": 4096,
+    },
     "spark": {"master": "local[*]", "driver_memory": "2g", "conf": {}},
     "stack": {"brokers": 1, "elasticsearch_nodes": 1},
 }
@@ -58,6 +65,7 @@ LOCAL: dict[str, Any] = {
     "ingest": BASE["ingest"],
     "index": BASE["index"],
     "quality": BASE["quality"],
+    "reconcile": BASE["reconcile"],
     "spark": BASE["spark"],
     "stack": {
         "brokers": 1,
