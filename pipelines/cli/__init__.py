@@ -15,7 +15,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.cli import badrows, demo, options, produce, rules, run, schemas, stack, status, submit, topics
+from pipelines.cli import airflow, badrows, demo, options, produce, rules, run, schemas, stack, status, submit, topics
 from pipelines.errors import SdpError
 from pipelines.monitoring import logs
 
@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 demo.register(app)
 stack.register(app)
+airflow.register(app)
 produce.register(app)
 run.register(app)
 status.register(app)
