@@ -75,7 +75,7 @@ def figures(found: Mapping[str, Any]) -> dict[str, Any]:
 def run_id(dag_run_id: str) -> str:
     """The same for every try of one DAG run, so that a try takes the place of the one before."""
     readable = re.sub(r"[^a-z0-9]+", "-", dag_run_id.lower())[:40].strip("-")
-    return f"{readable}-{hashlib.sha256(dag_run_id.encode()).hexdigest()[:8]}"
+    return f"airflow-{readable}-{hashlib.sha256(dag_run_id.encode()).hexdigest()[:8]}"
 
 
 def hour_before(moment: datetime) -> str:
@@ -140,13 +140,16 @@ def summary(found: Mapping[str, Any]) -> str:
 
 
 def reasons(said: str, most: int = 800) -> str:
-    """The end of what a job said, for the message of a failure."""
+    """Why a job failed, for a message: what its answer names, else the end of what it said."""
     found = answer(said)
-    for key in ("failure", "reasons", "problems", "failures"):
-        if found.get(key):
-            value = found[key]
-            return str(value if isinstance(value, str) else "; ".join(map(str, value)))[:most]
-    return said.strip()[-most:]
+    told = [one for part in (found, *found.values()) if isinstance(part, dict) for one in _told(part)]
+    return "; ".join(told)[:most] or said.strip()[-most:]
+
+
+def _told(part: Mapping[str, Any]) -> list[str]:
+    """What is wrong, in the words of a job or of one part of its answer."""
+    found = [part.get(key) or [] for key in ("failure", "reasons", "problems")]
+    return [text for value in found for text in ([value] if isinstance(value, str) else map(str, value))]
 
 
 def _moment(text: str | None) -> datetime | None:

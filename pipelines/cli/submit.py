@@ -7,8 +7,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from pipelines.cli.options import Env, Set, load
 from pipelines.cli.run import AcceptLoss, From, Job, Once, Pretty, Recover, Start, as_flags
@@ -83,7 +83,7 @@ def command_arguments(
     env: Env = None,
 ) -> None:
     """The same for a job that is a command: its options are checked by that command before anything is submitted."""
-    _check(context, job.value, options or [])
+    check(context.find_root(), [job.value, *(options or [])])
     chosen, overrides, flags = split(options or [])
     wanted = {"target": target.value, "job": job.value, "folder": folder, "flags": flags, "extra": extra or []}
     _print(chosen or env, overrides, **wanted, jars=jars, python=python, python_archive=python_archive)
@@ -106,14 +106,16 @@ def split(options: Sequence[str]) -> tuple[str | None, list[str], list[str]]:
     return env, overrides, flags
 
 
-def _check(context: typer.Context, job: str, options: list[str]) -> None:
-    """Raises click's own error for options that the command does not take."""
-    root = context.find_root()
-    assert isinstance(root.command, click.Group)
-    command = root.command.get_command(root, job)
-    if command is None:
-        raise UsageError(f"this version has no `sdp {job}`")
-    command.make_context(f"sdp {job}", list(options))
+def check(root: Any, words: Sequence[str]) -> None:
+    """Parse the words of a command as its own parser does, and raise its error, without running it."""
+    context, command, rest = root, root.command, list(words)
+    while isinstance(command, TyperGroup):
+        if not rest:
+            raise UsageError(f"`{context.command_path}` takes one of: {', '.join(command.list_commands(context))}")
+        name, command, rest = command.resolve_command(context, rest)
+        if isinstance(command, TyperGroup):
+            context = type(root)(command, parent=context, info_name=name)
+    command.make_context(name, rest, parent=context)
 
 
 def _print(env: str | None, overrides: Sequence[str], **wanted: Any) -> None:

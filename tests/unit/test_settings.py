@@ -60,6 +60,7 @@ LOCAL: dict[str, Any] = {
             "registry": 8081,
             "metastore": 9083,
         },
+        "airflow_port": 8080,
     },
     "producer": {
         "profile": "reliable",
