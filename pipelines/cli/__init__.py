@@ -15,7 +15,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.cli import airflow, badrows, demo, options, produce, rules, run, schemas, stack, status, submit, topics
+from pipelines.cli import (
+    airflow,
+    badrows,
+    demo,
+    options,
+    produce,
+    reconcile,
+    rules,
+    run,
+    schemas,
+    stack,
+    status,
+    submit,
+    topics,
+)
 from pipelines.errors import SdpError
 from pipelines.monitoring import logs
 
@@ -52,6 +66,7 @@ topics.register(app)
 schemas.register(app)
 rules.register(app)
 badrows.register(app)
+reconcile.register(app)
 submit.register(app)
 
 
