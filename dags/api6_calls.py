@@ -54,14 +54,14 @@ def command(job: str, options: Sequence[str], variables: Variables) -> list[str]
 
 
 def answer(said: str) -> dict[str, Any]:
-    """The JSON object that a job printed with --json; empty if there is none, as with the driver on a cluster."""
+    """The JSON object that a job printed last, with --json; empty if there is none, as with the driver on a cluster."""
+    last: dict[str, Any] = {}
     for start in (match.start() for match in re.finditer(r"^\{", said, re.MULTILINE)):
         try:
-            found = json.loads(said[start:])
+            last, _ = json.JSONDecoder().raw_decode(said, start)
         except ValueError:
             continue
-        return found if isinstance(found, dict) else {}
-    return {}
+    return last
 
 
 def figures(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,8 +72,9 @@ def figures(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def run_id(dag_run_id: str) -> str:
-    """The same for every try of one DAG run, so that a try takes the place of the one before."""
+def run_id(dag_run_id: str, cleared: int = 0) -> str:
+    """The same for every try of one DAG run, which takes the place of the one before; another one after a clear."""
+    dag_run_id = f"{dag_run_id}-{cleared}" if cleared else dag_run_id
     readable = re.sub(r"[^a-z0-9]+", "-", dag_run_id.lower())[:40].strip("-")
     return f"airflow-{readable}-{hashlib.sha256(dag_run_id.encode()).hexdigest()[:8]}"
 
@@ -93,16 +94,14 @@ def yesterday(moment: datetime) -> str:
     return (moment.astimezone(UTC).date() - timedelta(days=1)).isoformat()
 
 
-def reconcile_options(
-    params: Mapping[str, Any], dag_run_id: str, start: datetime | None, end: datetime | None
-) -> list[str]:
+def reconcile_options(params: Mapping[str, Any], run: str, start: datetime | None, end: datetime | None) -> list[str]:
     """Options of `reconcile`: the window of the form, else the whole hours of the schedule's interval.
 
     Hours of one interval end where those of the next begin. Without either, the job takes its own default window.
     """
     window_from = _moment(params.get("window_from")) or start
     window_until = _moment(params.get("window_until")) or end
-    options = ["--run-id", run_id(dag_run_id), "--sample", str(params["sample"]), "--json"]
+    options = ["--run-id", run, "--sample", str(params["sample"]), "--json"]
     if window_from and window_until:
         options += ["--from", hour_before(window_from), "--to", hour_before(window_until)]
     on_sunday = params["deep"] == "on Sundays" and end is not None and end.weekday() == SUNDAY
@@ -120,17 +119,23 @@ def given(options: Mapping[str, Any]) -> list[str]:
 
 def next_tasks(found: Mapping[str, Any], repair: bool) -> list[str]:
     """Task ids that a verdict leads to. Wrong data without figures (the driver ran on a cluster) count as the worst."""
-    verdict = found.get("verdict") or ("ok" if found["exit_code"] == 0 else "escalate")
-    alarm = {"ok": "ok", "warning": "investigate", "investigate": "investigate"}.get(verdict, "escalate")
-    return [alarm, "repair"] if repair and alarm != "ok" else [alarm]
+    if found["exit_code"] == 0:
+        return ["ok"]
+    alarm = "investigate" if found.get("verdict") in ("ok", "warning", "investigate") else "escalate"
+    return [alarm, "repair"] if repair else [alarm]
+
+
+def compared_run(found: Mapping[str, Any]) -> str:
+    """Id of the run that a task has asked for."""
+    options = list(found["options"])
+    return str(options[options.index("--run-id") + 1])
 
 
 def summary(found: Mapping[str, Any]) -> str:
     """One line about a reconciliation, for a person."""
     if "records" not in found:
-        return (
-            f"reconciliation ended with {found['exit_code']}; its figures are where its driver ran, and in its report"
-        )
+        where = "its figures are where its driver ran, and in its report"
+        return f"reconciliation {compared_run(found)} ended with {found['exit_code']}; {where}"
     share = f"{100 * float(found.get('share') or 0):.4g} %"
     window = f"{found.get('window_from')} to {found.get('window_until')}"
     return (

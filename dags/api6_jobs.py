@@ -76,7 +76,7 @@ class Job:
 
 
 class SubmitJob(BaseOperator):
-    """Run a job of spark-submit.sh; the figures of what it answers with --json are the task's XCom.
+    """Run a job of spark-submit.sh; its options, exit code and figures of its answer are the XCom.
 
     ``options``: makes the job's options of the context. ``judged_later``: wrong data (exit code 1) are a result for the
     tasks behind this one, not a failure. Only infrastructure that is away is tried again.
@@ -88,7 +88,8 @@ class SubmitJob(BaseOperator):
         self._running: Job | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        self._running = Job(self.job, self.options(context), self.log)
+        options = list(self.options(context))
+        self._running = Job(self.job, options, self.log)
         code, said = self._running.result()
         match ending(code):
             case Ending.FINE:
@@ -99,7 +100,7 @@ class SubmitJob(BaseOperator):
                 raise AirflowException(f"{self.job} ended with {code}, another try may help: {reasons(said)}")
             case other:
                 raise AirflowFailException(f"{self.job} ended with {code} ({other.value}): {reasons(said)}")
-        return {"exit_code": code, **figures(answer(said))}
+        return {"exit_code": code, "options": options, **figures(answer(said))}
 
     def on_kill(self) -> None:
         if self._running:

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Param, get_curr
 from airflow.sdk.exceptions import AirflowFailException
 
 from api6_alerts import CHANNELS, alert
-from api6_calls import given, next_tasks, reconcile_options, run_id, summary
+from api6_calls import compared_run, given, next_tasks, reconcile_options, run_id, summary
 from api6_jobs import DEFAULTS, STARTS, TIMEZONE, SubmitJob
 
 PARAMS = {
@@ -28,7 +28,12 @@ PARAMS = {
         description="End of the window, not included. Minutes are cut off both.",
     ),
     "sample": Param(
-        1000, type="integer", minimum=0, title="Sample", description="Records compared field by field on all sides."
+        1000,
+        type="integer",
+        minimum=0,
+        maximum=100_000,
+        title="Sample",
+        description="Records compared field by field on all sides.",
     ),
     "deep": Param(
         "on Sundays",
@@ -49,12 +54,13 @@ PARAMS = {
 def window(context: Context) -> list[str]:
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     zoned = end.astimezone(ZoneInfo(TIMEZONE)) if end else None
-    return reconcile_options(context["params"], context["dag_run"].run_id, start, zoned)
+    run = context["dag_run"]
+    return reconcile_options(context["params"], run_id(run.run_id, run.clear_number or 0), start, zoned)
 
 
 def repair_options(context: Context) -> list[str]:
     extras = given({"--delete-extras": context["params"]["delete_extras"]})
-    return [run_id(context["dag_run"].run_id), "--json", *extras]
+    return [compared_run(context["ti"].xcom_pull(task_ids="reconcile")), "--json", *extras]
 
 
 with DAG(

@@ -99,6 +99,7 @@ def test_the_deep_run_is_weekly_unless_the_form_says_otherwise(deep: str, end: d
 def test_a_run_id_is_the_same_for_each_try_and_another_for_each_run(one: str, other: str) -> None:
     assert run_id(one) == run_id(one)
     assert (run_id(one) == run_id(other)) is (one == other)
+    assert run_id(one) != run_id(one, cleared=1)
     assert set(run_id(one)) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
     assert run_id(one).startswith("airflow-")
 
@@ -114,7 +115,7 @@ def test_hours_and_days_are_utc() -> None:
 def test_an_answer_is_found_among_other_lines() -> None:
     found = {"verdict": "ok", "hours": [{"hour": 1}]}
     log = json.dumps({"event": "batch_done"})
-    assert answer(f"loading\n{log}\n{json.dumps(found, indent=2)}\n") == found
+    assert answer(f"loading\n{log}\n{json.dumps(found, indent=2)}\nShutting down\n") == found
     assert answer("{broken\nno answer at all") == {}
 
 
@@ -132,6 +133,7 @@ def test_findings_do_not_travel() -> None:
         ({"exit_code": 1, "verdict": "investigate"}, True, ["investigate", "repair"]),
         ({"exit_code": 1, "verdict": "escalate"}, False, ["escalate"]),
         ({"exit_code": 1}, False, ["escalate"]),
+        ({"exit_code": 1, "verdict": "ok"}, False, ["investigate"]),  # offsets that do not add up
         ({"exit_code": 1, "verdict": "a new one"}, True, ["escalate", "repair"]),
     ],
 )
@@ -145,7 +147,7 @@ def test_a_summary_has_the_figures() -> None:
     run = {"run_id": "a", "verdict": "escalate", "records": 1000, "discrepant": 15, "lost": 3, "share": 0.015}
     text = summary({"exit_code": 1, **run, "window_from": "f", "window_until": "u"})
     assert text == "reconciliation a of f to u: ESCALATE. 1,000 records, 15 discrepant (1.5 %), 3 lost"
-    assert "ended with 1" in summary({"exit_code": 1})
+    assert "reconciliation a ended with 1" in summary({"exit_code": 1, "options": ["--run-id", "a", "--json"]})
 
 
 def test_reasons_are_what_the_answer_names_else_the_last_words() -> None:
