@@ -130,9 +130,9 @@ def _pip(name: str, room: Path) -> Iterator[str]:
     Its scripts name the folder they were installed to, which is renamed: run its modules (``bin/python -m``) instead.
     """
     yield from _said(name, [sys.executable, "-m", "venv", room / "out"], room)
-    # a lock is complete, so nothing is left to resolve; most modules are never imported, the others compile on the way
-    install = ["-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--no-compile", "--require-hashes"]
-    yield from _said(name, [room / "out" / "bin" / "python", *install, "-r", _source(name)], room)
+    # a lock is complete: there is nothing to resolve, which takes pip longer than the rest
+    install = ["-m", "pip", "install", "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r"]
+    yield from _said(name, [room / "out" / "bin" / "python", *install, _source(name)], room)
 
 
 def _said(name: str, command: list[str | Path], room: Path) -> Iterator[str]:

@@ -128,9 +128,12 @@ def _processes(settings: Settings) -> Processes:
 
 def test_dags_load_fast_and_without_errors(api: Api) -> None:
     assert api.get("importErrors")["import_errors"] == []
-    durations = {dag["dag_id"]: dag["last_parse_duration"] for dag in api.get("dags")["dags"]}
-    assert set(durations) == DAGS | {"waiting"}
-    assert max(durations.values()) < 1, durations
+
+    def seconds() -> dict[str, float]:
+        return {dag["dag_id"]: dag["last_parse_duration"] for dag in api.get("dags")["dags"]}
+
+    assert set(seconds()) == DAGS | {"waiting"}
+    until(seconds, lambda found: max(found.values()) < 1)  # the first time each file is compiled as well
 
 
 def test_the_password_is_a_new_one_that_only_its_owner_reads(server: airflow.Airflow) -> None:
