@@ -12,6 +12,11 @@ LOG, EMAIL, SLACK, PAGERDUTY = "log", "email", "slack", "pagerduty"
 CHANNELS = (LOG, EMAIL, SLACK, PAGERDUTY)
 CONNECTIONS = {EMAIL: "sdp_email", SLACK: "sdp_slack", PAGERDUTY: "sdp_pagerduty"}
 RUNBOOK = "docs/runbook.md"
+SECTIONS = {
+    "investigate": "reconciliation-investigate",
+    "escalate": "reconciliation-escalate",
+    "failed": "a-dag-failed",
+}
 PAGED = {"warning": "warning", "investigate": "warning", "escalate": "critical", "failed": "error"}
 """What happened → severity in PagerDuty."""
 
@@ -19,12 +24,12 @@ PAGED = {"warning": "warning", "investigate": "warning", "escalate": "critical",
 def alert(channel: str, what: str, text: str, context: Context, log: Any) -> None:
     """Send one message by one channel. Raises AirflowSkipException if the channel has no connection.
 
-    ``what``: investigate, escalate or failed; the runbook has a section of that name for each DAG.
+    ``what``: one of ``SECTIONS``, which are those of the runbook.
     """
     dag_id = context["dag"].dag_id
     runbook = Variable.get("sdp_runbook", default=RUNBOOK)
     log_url = context["ti"].log_url
-    message = f"{text}\nrunbook: {runbook}#{dag_id.replace('_', '-')}-{what}\nlog: {log_url}"
+    message = f"{text}\nrunbook: {runbook}#{SECTIONS[what]}\nlog: {log_url}"
     if channel == LOG:
         log.warning("%s: %s", what, message)
         return

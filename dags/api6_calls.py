@@ -48,8 +48,16 @@ def command(job: str, options: Sequence[str], variables: Variables) -> list[str]
     def setting(name: str, otherwise: str = "") -> str:
         return variables(f"sdp_{name}", os.environ.get(f"SDP_{name.upper()}", otherwise))
 
+    reports = ["--report", setting("reports")] if job == "reconcile" and setting("reports") else []
     extra = setting("spark_options").split()
-    given = [setting("submit", SUBMIT), setting("target", "local"), job, *options, *setting("job_options").split()]
+    given = [
+        setting("submit", SUBMIT),
+        setting("target", "local"),
+        job,
+        *options,
+        *reports,
+        *setting("job_options").split(),
+    ]
     return [*given, "--", *extra] if extra else given
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from stack.airflow import USER, Airflow
 
-LONGEST_S = 120
+LONGEST_S = 180
 ENDED = {"success", "failed"}
 
 T = TypeVar("T")
@@ -57,6 +57,11 @@ class Api:
 
     def states(self, dag: str, run: str) -> dict[str, str]:
         return {name: one["state"] for name, one in self.tasks(dag, run).items()}
+
+    def answer(self, dag: str, run: str, task: str) -> dict[str, Any]:
+        """What a task gave to those behind it."""
+        path = f"dags/{dag}/dagRuns/{run}/taskInstances/{task}/xcomEntries/return_value?deserialize=true"
+        return dict(self.get(path)["value"])
 
     def log(self, dag: str, run: str, task: str, number: int = 1) -> str:
         """What one try of a task has logged."""

@@ -6,13 +6,16 @@ Most of it calls a stand-in for spark-submit.sh: what is tried are schedules, re
 from __future__ import annotations
 
 import json
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from elasticsearch import Elasticsearch
 
 from pipelines import settings as settings_module
 from pipelines.settings import Settings
@@ -20,7 +23,10 @@ from stack import airflow, dist, ports
 from stack.process import Processes
 from tests.dag_runs import Api, until
 from tests.mailboxes import Mailboxes, listening
+from tests.submitting import SCRIPT, selection
+from tests.world import NOW_MS, World, record
 
+HOUR_MS, RECORDS = 3_600_000, 50
 RECONCILIATION = "api6_reconciliation"
 DAGS = {RECONCILIATION, "api6_data_quality", "api6_maintenance", "api6_lag_check"}
 WRONG = {
@@ -185,7 +191,7 @@ def test_wrong_data_are_not_tried_again_and_people_are_told(api: Api, submit: St
     (mail,) = [mail for mail in mailboxes.mails if "ESCALATE" in mail]
     for words in (text, mail):
         assert "1,000 records, 15 discrepant (1.5 %), 3 lost" in words
-        assert "docs/runbook.md#api6-reconciliation-escalate" in words
+        assert "docs/runbook.md#reconciliation-escalate" in words
     assert mail.startswith("api6_reconciliation: escalate to ops@example.com")
 
 
@@ -201,20 +207,42 @@ def test_two_past_days_are_filled_from_the_ui_and_one_from_the_command_line(
     api: Api, submit: StandIn, settings: Settings
 ) -> None:
     submit.does("reconcile", "")
-    api.post("backfills", dag_id=RECONCILIATION, from_date="2026-02-01T00:00:00Z", to_date="2026-02-02T23:59:00Z")
-    days = ["--from-date", "2026-02-03", "--to-date", "2026-02-04"]
-    assert airflow.run_command(settings, ["backfill", "create", "--dag-id", RECONCILIATION, *days]) == 0
 
     def filled() -> dict[str, str]:
-        return {
-            run["data_interval_end"]: run["state"] for run in api.runs(RECONCILIATION) if run["run_type"] == "backfill"
-        }
+        runs = [run for run in api.runs(RECONCILIATION) if run["run_type"] == "backfill"]
+        return {run["data_interval_end"]: run["state"] for run in runs}
 
     ends = [f"2026-02-0{day}T23:30:00Z" for day in (2, 3, 4)]
+    asked = api.post(
+        "backfills", dag_id=RECONCILIATION, from_date="2026-02-01T00:00:00Z", to_date="2026-02-03T00:00:00Z"
+    )
+    until(filled, lambda found: found == dict.fromkeys(ends[:2], "success"))
+    until(lambda: api.get(f"backfills/{asked['id']}")["completed_at"], bool)  # there is one at a time
+
+    days = ["--from-date", "2026-02-03", "--to-date", "2026-02-04"]
+    assert airflow.run_command(settings, ["backfill", "create", "--dag-id", RECONCILIATION, *days]) == 0
     until(filled, lambda found: found == dict.fromkeys(ends, "success"))
     hours = [f"2026-02-0{day}T23:00:00Z" for day in (1, 2, 3, 4)]
     filling = [call.split("--from ")[1] for call in submit.calls("reconcile") if "airflow-backfill" in call]
     assert sorted(filling) == [f"{start} --to {end}" for start, end in pairwise(hours)]
+
+
+def test_a_real_comparison_tells_what_is_lost(api: Api, submit: StandIn, world: World) -> None:
+    hour = (NOW_MS // HOUR_MS - 3) * HOUR_MS
+    world.send(world.encode(record(timestamp=hour + i)) for i in range(RECORDS))
+    world.run("ingest")
+    world.run("index")
+    lost, where = next(iter(world.documents().items()))
+    Elasticsearch(world.settings.elasticsearch.url).delete(index=where["_index"], id=lost, refresh=True)
+
+    submit.does("reconcile", f'exec {SCRIPT} "$@" {shlex.join(selection(world.settings))}')
+    window = [datetime.fromtimestamp((hour + i * HOUR_MS) / 1000, UTC).isoformat() for i in (0, 1)]
+    run = api.trigger(RECONCILIATION, window_from=window[0], window_until=window[1], sample=5)
+    assert api.ended(RECONCILIATION, run) == "failed"
+    found = api.answer(RECONCILIATION, run, "reconcile")
+    wanted = {"exit_code": 1, "verdict": "escalate", "records": RECORDS, "discrepant": 1, "lost": 1}
+    assert {name: found.get(name) for name in wanted} == wanted, api.log(RECONCILIATION, run, "reconcile")
+    assert api.states(RECONCILIATION, run)["escalate"] == "success"
 
 
 def test_the_sensor_waits_without_a_worker_until_the_hours_are_complete(api: Api, submit: StandIn) -> None:
