@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=float(os.environ.get("SDP_RETRY_DELAY_S", "120"))),
     "retry_exponential_backoff": 2,
     "max_retry_delay": timedelta(hours=1),
+    "execution_timeout": timedelta(hours=6),
     "max_active_tis_per_dag": 1,  # whatever runs at once, a backfill's days too: one Spark job of a kind
     "on_failure_callback": alert_of_failure,
 }
