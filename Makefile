@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help install system demo test check format bench lock clean
+.PHONY: help install system demo airflow test check format bench lock clean
 
 help: ## Show this list.
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,8 +25,13 @@ install: system $(INSTALLED) ## Install Java, Maven, Python packages, jars and s
 demo: install ## Start the stack, produce records, run both jobs and prove that nothing is missing.
 	@$(BIN)/sdp demo
 
+airflow: install ## Start the stack and an Airflow with the DAGs loaded; Ctrl-C stops Airflow.
+	@$(BIN)/sdp stack fetch airflow
+	@$(BIN)/sdp stack up
+	@exec $(BIN)/sdp airflow
+
 test: install ## Run every test, on real servers. WORKERS=1 takes half the memory and more time; each has servers of its own.
-	@$(BIN)/sdp stack fetch yarn
+	@$(BIN)/sdp stack fetch yarn airflow
 	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 40
 
 check: $(INSTALLED) ## Format, lint, types, import contracts, unit tests: what CI runs first.
@@ -44,7 +49,7 @@ bench: install ## Measure against the peers and write docs/benchmarks.md. BENCH=
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 lock: $(INSTALLED) ## Pin the requirements anew, with hashes. UPGRADE=--upgrade takes newer versions.
-	@for set in runtime notebook quality dev; do \
+	@for set in runtime notebook quality dev airflow; do \
 	    echo "locking requirements/$$set.in"; \
 	    $(BIN)/uv pip compile --quiet --generate-hashes --python-version 3.11 --custom-compile-command "make lock" \
 	        $(UPGRADE) requirements/$$set.in --output-file requirements/$$set.txt; \

@@ -12,8 +12,14 @@ TARGET  local         driver and executors in one process on this machine (defau
         kubernetes    driver and executors in pods            docs/kubernetes.md
 JOB     ingest        Kafka to Delta tables
         index         Kafka to Elasticsearch
+        reconcile     compare Kafka, tables and Elasticsearch
+        repair        put right what a reconciliation found
+        complete      say up to which hour everything is proven complete
+        quality       check a day's rows against the expectations
+        maintain      optimize, vacuum, indices or checkpoints
+        lag           say how far the jobs are behind
 
-Job options are those of `sdp run`:
+Job options of the last six are those of `sdp JOB` (`sdp JOB --help`); of ingest and index those of `sdp run`:
   --once                 drain what is there, then stop
   --recover              after a lost checkpoint: start a new query where the ledger ends
   --from earliest        with --recover: replay everything that Kafka still has
@@ -27,6 +33,7 @@ Whatever follows -- goes to spark-submit and wins over what this script and the 
 Examples
   ./spark-submit.sh ingest --once
   ./spark-submit.sh local index --set index.trigger_s=30
+  ./spark-submit.sh reconcile --from 2026-03-01T00:00 --to 2026-03-02T00:00 --json
   HADOOP_CONF_DIR=/etc/hadoop/conf PYSPARK_PYTHON=/opt/sdp/venv/bin/python \
       ./spark-submit.sh yarn-cluster ingest --env prod -- --num-executors 4 --executor-memory 4g
 
@@ -63,10 +70,12 @@ case "${1:-}" in
 local | yarn-client | yarn-cluster | kubernetes) target=$1 && shift ;;
 *) target=local ;;
 esac
+jobs="ingest, index, reconcile, repair, complete, quality, maintain, lag"
 case "${1:-}" in
-ingest | index) job=$1 && shift ;;
-"") wrong_use "which job? ingest or index" ;;
-*) wrong_use "no target or job '$1': targets are local, yarn-client, yarn-cluster, kubernetes; jobs are ingest, index" ;;
+ingest | index) job=$1 ask=submit-arguments && shift ;;
+reconcile | repair | complete | quality | maintain | lag) job=$1 ask=submit-command-arguments && shift ;;
+"") wrong_use "which job? $jobs" ;;
+*) wrong_use "no target or job '$1': targets are local, yarn-client, yarn-cluster, kubernetes; jobs are $jobs" ;;
 esac
 job_options=()
 while (($#)); do
@@ -86,13 +95,14 @@ export SPARK_HOME=${SPARK_HOME:-$("$python" -c 'from importlib.util import find_
 mkdir -p "$root/build"
 room=$(mktemp -d "$root/build/submit.XXXXXX") # readable by us alone
 trap 'rm -rf "$room"' EXIT
-"$python" -m pipelines.cli submit-arguments "$target" "$job" --folder "$room" ${job_options[@]+"${job_options[@]}"} -- "$@" \
-    >"$room/arguments"
+asked=("$target" "$job" --folder "$room" "${@/#/--extra=}") # options of ingest and index are checked beside these
+[[ $ask == submit-arguments ]] || asked+=(--)           # those of the others as a whole, by their own command
+"$python" -m pipelines.cli "$ask" "${asked[@]}" ${job_options[@]+"${job_options[@]}"} >"$room/arguments"
 mapfile -d '' -t arguments <"$room/arguments"
 
 # --- the driver runs here: spark-submit is a JVM whose child is our Python -------------------------------------------
 
-drivers() { pgrep -P "$child" -f "jobs/${job}_logs[.]py" || true; }
+drivers() { pgrep -P "$child" -f "jobs/${job}(_logs)?[.]py" || true; }
 
 tell_driver() {
     local pid

@@ -259,12 +259,13 @@ class Ports(Section):
 
 
 class StackSettings(Section):
-    """Size and ports of the local stack."""
+    """Size and ports of the local stack. ``airflow_port``: of `sdp airflow`, 0 for any free one."""
 
     brokers: int = Field(1, ge=1, le=3)
     elasticsearch_nodes: int = Field(1, ge=1, le=3)
     elasticsearch_heap: str = Field("1g", pattern=r"^\d+[mg]$")
     ports: Ports = Ports()
+    airflow_port: int = Field(8080, ge=0, le=65535)
 
 
 class Settings(BaseSettings):

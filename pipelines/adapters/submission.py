@@ -27,6 +27,19 @@ SECRET = re.compile(r"(?i)secret|password|token|access[._]?key|jaas")
 IMAGE_HOME = "/opt/sdp"
 """Where deploy/kubernetes/Dockerfile puts the application."""
 
+STREAMING = {"ingest": "ingest_logs.py", "index": "index_logs.py"}
+"""Jobs that may run on; the others do their work and end."""
+JOB_FILES = {
+    **STREAMING,
+    "reconcile": "reconcile_logs.py",
+    "repair": "repair_logs.py",
+    "complete": "complete.py",
+    "quality": "quality.py",
+    "maintain": "maintain.py",
+    "lag": "lag.py",
+}
+"""Job → its file in jobs/. spark-submit.sh knows its driver by JOB.py or JOB_logs.py."""
+
 _PACKED = ("pipelines", "sdk", "stack", "conf", "schemas")
 _LOGGING = "conf/log4j2.properties"
 _DRIVER_OPTIONS = "spark.driver.defaultJavaOptions"
@@ -68,7 +81,7 @@ def arguments(
         return _kubernetes(settings, wanted, conf)
     options = ["--name", f"sdp-{wanted.job}", "--driver-memory", settings.spark.driver_memory]
     options += ["--jars", _jars(wanted.jars, fetched)]
-    application = [str(ROOT / "jobs" / f"{wanted.job}_logs.py"), *wanted.flags]
+    application = [str(ROOT / "jobs" / JOB_FILES[wanted.job]), *wanted.flags]
     if wanted.target == LOCAL:
         given = {**_quiet((ROOT / _LOGGING).as_uri()), **conf, "spark.pyspark.python": sys.executable}
         options += ["--master", settings.spark.master, *_as_options(given)]
@@ -115,7 +128,7 @@ def _yarn(settings: Settings, wanted: Submission, conf: Mapping[str, str]) -> li
         )
     given = {**_quiet(f"app/{_LOGGING}"), **conf, "spark.pyspark.python": python, "spark.executorEnv.PYTHONPATH": "app"}
     given["spark.ui.enabled"] = settings.spark.conf.get("spark.ui.enabled", "true")
-    given |= _attempts("--once" in wanted.flags)
+    given |= _attempts(wanted.job not in STREAMING or "--once" in wanted.flags)
     options = ["--master", "yarn", "--archives", ",".join(archives)]
     if wanted.target == YARN_CLIENT:
         given["spark.pyspark.driver.python"] = sys.executable
@@ -150,7 +163,7 @@ def _kubernetes(settings: Settings, wanted: Submission, conf: Mapping[str, str])
     given["spark.ui.enabled"] = settings.spark.conf.get("spark.ui.enabled", "true")
     options = ["--name", f"sdp-{wanted.job}", "--driver-memory", settings.spark.driver_memory]
     options += ["--master", settings.spark.master, "--deploy-mode", "cluster", *_as_options(given)]
-    application = f"local://{IMAGE_HOME}/jobs/{wanted.job}_logs.py"
+    application = f"local://{IMAGE_HOME}/jobs/{JOB_FILES[wanted.job]}"
     return [*options, *wanted.extra, application, *wanted.flags, *wanted.selection]
 
 

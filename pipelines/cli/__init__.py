@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines.cli import (
+    airflow,
     badrows,
     demo,
     options,
@@ -58,6 +59,7 @@ app = typer.Typer(
 )
 demo.register(app)
 stack.register(app)
+airflow.register(app)
 produce.register(app)
 run.register(app)
 status.register(app)

@@ -59,6 +59,8 @@ def test_help_teaches() -> None:
         ([], "which job?"),
         (["mars", "ingest"], "no target or job 'mars'"),
         (["local", "ingest", "--sometimes"], "No such option: --sometimes"),
+        (["local", "complete", "--sometimes"], "No such option: --sometimes"),
+        (["reconcile", "--set", "kafka.sasl_password=x"], "SDP_KAFKA__SASL_PASSWORD"),
         (["ingest", "--set", "ingest.trigger_s=soon"], "ingest.trigger_s"),
         (["ingest", "--set", "kafka.sasl_password=x"], "SDP_KAFKA__SASL_PASSWORD"),
         (["yarn-cluster", "ingest"], "checkpoints"),
@@ -83,6 +85,14 @@ def test_arguments_arrive_in_order_and_extra_options_come_last(fake: Fake) -> No
     tail = ["<--conf>", "<x=two words>", f"<{ROOT}/jobs/ingest_logs.py>", "<--once>", "<--set>", "<kafka.topic=a-b>"]
     assert lines[-6:] == tail
     assert lines.index("<spark.sql.session.timeZone=UTC>") < len(lines) - 6
+
+
+def test_a_command_gets_its_options_and_the_settings_that_were_chosen(fake: Fake) -> None:
+    options = ["--from", "7d", "--set", "kafka.topic=a-b", "--sample=5", "--json"]
+    code, said = submit(["reconcile", *options, "--", "--queue", "logs"], fake("printf '<%s>\\n' \"$@\"; exit 1"))
+    assert code == 1
+    given = ["--queue", "logs", f"{ROOT}/jobs/reconcile_logs.py", "--from", "7d", "--sample=5", "--json"]
+    assert said.splitlines()[-9:] == [f"<{one}>" for one in [*given, "--set", "kafka.topic=a-b"]]
 
 
 def test_a_secret_of_the_environment_is_on_no_command_line(fake: Fake) -> None:

@@ -79,6 +79,7 @@ LOCAL: dict[str, Any] = {
             "registry": 8081,
             "metastore": 9083,
         },
+        "airflow_port": 8080,
     },
     "producer": {
         "profile": "reliable",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,6 +94,30 @@ def test_a_changed_pom_gives_a_new_folder(
     assert calls.read_text().count("call") == 2
 
 
+def test_a_locked_set_is_an_environment_of_its_own(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "none.txt"
+    lock.write_text("# nothing to install, so no network")
+    monkeypatch.setattr(dist, "LOCKS", {"airflow": lock})
+    dist.fetch(settings, ["airflow"], Console(file=io.StringIO()))
+    python = dist.folder(settings, "airflow") / "bin" / "python"
+    code = "import sys; print(sys.prefix)"
+    said = subprocess.run([python, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
+    assert Path(said.stdout.strip()) == dist.folder(settings, "airflow")
+
+
+def test_a_lock_that_pip_can_not_take_says_why_and_leaves_nothing(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = tmp_path / "bad.txt"
+    lock.write_text("./nowhere-1.0.whl --hash=sha256:" + 64 * "0")
+    monkeypatch.setattr(dist, "LOCKS", {"airflow": lock})
+    with pytest.raises(Unavailable, match=r"pip failed: .*nowhere"):
+        dist.fetch(settings, ["airflow"], Console(file=io.StringIO()))
+    assert [path.name for path in settings.dist_path.iterdir()] == [".airflow.lock"]
+
+
 @pytest.mark.parametrize(("name", "command"), [("spark", "sdp stack fetch`"), ("yarn", "sdp stack fetch yarn`")])
 def test_missing_jars_tell_how_to_get_them(settings: Settings, name: str, command: str) -> None:
     with pytest.raises(UsageError, match=command):
@@ -100,7 +125,7 @@ def test_missing_jars_tell_how_to_get_them(settings: Settings, name: str, comman
 
 
 def test_an_unknown_set_names_the_known_ones(settings: Settings) -> None:
-    with pytest.raises(UsageError, match="elasticsearch, kafka, metastore, registry, spark, yarn"):
+    with pytest.raises(UsageError, match="airflow, elasticsearch, kafka, metastore, registry, spark, yarn"):
         dist.fetch(settings, ["flink"])
 
 
