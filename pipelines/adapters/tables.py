@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import reduce
 
@@ -209,6 +209,31 @@ class Tables:
         values = {name: f"changes.`{name}`" for name in columns}
         self._merge(table, changes, ("date",), batch, lambda merge: merge.whenMatchedUpdate(set=values))
 
+    @retry(retry=retry_if_exception_type(_CONFLICTS), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    def set_where(
+        self, table: str, changes: DataFrame, same: Column, only: Column, values: Mapping[str, Column]
+    ) -> None:
+        """Give rows (``held``) that match one of ``changes`` new values, as far as they fulfil ``only``."""
+        target = DeltaTable.forName(self._spark, f"{self._database}.{table}").alias("held")
+        merge = target.merge(changes.alias("changes"), same)
+        merge.whenMatchedUpdate(condition=only, set=dict(values)).execute()
+
+    def replace(self, table: str, rows: DataFrame) -> None:
+        """Let the table hold each row exactly once, whatever it holds at its coordinates: in one commit, so never none.
+
+        ``rows``: one per coordinates.
+        """
+        values = {name: f"changes.`{name}`" for name in rows.columns}
+        old, new = (rows.withColumn("is_new", F.lit(is_new)) for is_new in (False, True))
+        self._merge(
+            table,
+            old.unionByName(new),
+            (),
+            None,
+            lambda merge: merge.whenMatchedDelete().whenNotMatchedInsert("changes.is_new", values),
+            ~F.col("changes.is_new"),
+        )
+
     def committed(self, table: str, batch: Batch) -> int:
         """Rows of the batch that the table holds: from the newest commit if it is this batch's, else counted."""
         newest = DeltaTable.forName(self._spark, f"{self._database}.{table}").history(1).first()
@@ -232,10 +257,11 @@ class Tables:
         keys: Sequence[str],
         batch: Batch | None,
         how: Callable[[DeltaMergeBuilder], DeltaMergeBuilder],
+        only: Column | None = None,
     ) -> None:
         """Merge on coordinates, once per batch if one is given; again if a job wrote to the table meanwhile."""
         same = [F.col(f"held.{name}") == F.col(f"changes.{name}") for name in (*COORDINATES, *keys)]
-        condition = reduce(Column.__and__, same) & _near(changes, keys)
+        condition = reduce(Column.__and__, same if only is None else [*same, only]) & _near(changes, keys)
         target = DeltaTable.forName(self._spark, f"{self._database}.{table}").alias("held")
         merge = how(target.merge(changes.alias("changes"), condition))
         with self._transaction(f"{batch.query_id}:{table}", batch.batch_id) if batch else nullcontext():

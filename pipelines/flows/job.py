@@ -10,25 +10,20 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from py4j.protocol import Py4JJavaError
-from pyspark.errors import AnalysisException, StreamingQueryException
+from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame
 from pyspark.sql.streaming import StreamingQuery
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_exponential_jitter
 
-from pipelines.errors import SdpError, SinkUnavailable, innermost_cause
+from pipelines.errors import SdpError
 from pipelines.flows.ports import Journal, LeaseHolder, LedgerStore, Steps, TableStore
 from pipelines.flows.position import Position
+from pipelines.flows.trouble import TROUBLE, may_pass, named
 from pipelines.records import Batch, OffsetRange
 
 T = TypeVar("T")
 
 LONGEST_PAUSE_S = 60.0
-
-_TROUBLE = (SdpError, StreamingQueryException, Py4JJavaError, AnalysisException)
-"""What may pass is among these."""
-
-_METASTORE_AWAY = ("MetaException", "HiveException", "TTransportException", "TException")
-"""Spark reports a metastore that is away as if the query were wrong."""
 
 
 class Stream(Protocol):
@@ -168,7 +163,7 @@ class Job:
         A recovery that was cut off is the exception: a plain start would refuse, so it ends with its trouble.
         """
         retrying = Retrying(
-            retry=retry_if_exception(_may_pass),
+            retry=retry_if_exception(may_pass),
             stop=self._gives_up,
             wait=wait_exponential_jitter(multiplier=1.0, max=LONGEST_PAUSE_S),
             sleep=self._pause,
@@ -177,10 +172,10 @@ class Job:
         )
         try:
             result = retrying(call)
-        except _TROUBLE as error:
-            if not _may_pass(error):
+        except TROUBLE as error:
+            if not may_pass(error):
                 raise
-            trouble = self._named(error)
+            trouble = named(error, self.journal.uri)
             if self.stop.is_set() and not (self._recovering or self._accepted):
                 raise StopRequested(trouble) from error
             if trouble is error:
@@ -204,17 +199,3 @@ class Job:
         """Wait for the next try. A stop ends the wait, and there is no next try: it might take minutes to fail."""
         if self.stop.wait(seconds) and self._last_error is not None:
             raise self._last_error
-
-    def _named(self, error: BaseException) -> SdpError:
-        if isinstance(error, SdpError):
-            return error
-        return SinkUnavailable("a server that the job needs", self.journal.uri, innermost_cause(error))
-
-
-def _may_pass(error: BaseException) -> bool:
-    """Whether a retry may help: trouble of infrastructure does, wrong data and our own mistakes do not."""
-    if isinstance(error, SdpError):
-        return error.retriable
-    if isinstance(error, AnalysisException):
-        return any(sign in str(error) for sign in _METASTORE_AWAY)
-    return isinstance(error, StreamingQueryException | Py4JJavaError)
