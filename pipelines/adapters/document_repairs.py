@@ -17,8 +17,8 @@ from pyspark.sql import functions as F
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from pipelines.adapters.elastic import Elastic
-from pipelines.flows.repair_ports import StoredDocument
 from pipelines.ingest.documents import ID
+from pipelines.reconcile.repair_documents import StoredDocument
 from pipelines.reconcile.repair_plan import Place
 from pipelines.records import CONFLICT, Batch
 

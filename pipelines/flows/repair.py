@@ -45,6 +45,10 @@ class Repair:
         """Set it, and the repair ends after the running chunk."""
         return self.patience.stop
 
+    def findings(self, asked: str) -> int:
+        """Open findings of a run. Raises UsageError if there is no such run."""
+        return self.patience(lambda: self.book.count(self._new(asked, "", False)))
+
     def forecast(
         self, asked: str, pace: Pace, *, delete_extras: bool = False, on_progress: OnProgress = lambda _: None
     ) -> Report:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from pyspark.sql import DataFrame
 
 from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import Field
 from pipelines.reconcile.model import Finding
+from pipelines.reconcile.repair_documents import StoredDocument
 from pipelines.reconcile.repair_plan import Change, Place, Source, Step
 from pipelines.reconcile.repair_state import RepairState
 from pipelines.records import Batch
@@ -61,16 +62,6 @@ class RowStore(Protocol):
 
     def replace(self, table: str, rows: DataFrame) -> None: ...
     def insert_missing(self, table: str, rows: DataFrame) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StoredDocument:
-    """A document as it stands in an index, whatever it should be."""
-
-    index: str
-    id: str
-    place: Place
-    source: Mapping[str, Any]
 
 
 class DocumentFinder(Protocol):

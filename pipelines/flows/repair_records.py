@@ -123,5 +123,5 @@ def _whole(parts: Sequence[DataFrame]) -> DataFrame:
 
 def _is_other(known: Known, step: Step) -> bool:
     """Whether Kafka's record is another one than the finding is about: coordinates must never mean two records."""
-    is_sure = step.kind in (Kind.MISSING, Kind.DIFFERS) and "request_id" not in step.fields
+    is_sure = step.kind in (Kind.MISSING, Kind.DIFFERS)
     return is_sure and known.source is Source.KAFKA and step.request_id not in (None, known.request_id)

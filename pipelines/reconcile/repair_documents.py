@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from pipelines.reconcile.repair_plan import Place
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
@@ -18,6 +21,16 @@ _TYPES: dict[str, type[Any] | tuple[type[Any], ...]] = {
 }
 OWN = {"kafka_timestamp": "bigint", "schema_id": "bigint", "content_hash": "bigint"}
 """What a document holds beside fields and coordinates, and its column types there."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as it stands in an index, whatever it should be."""
+
+    index: str
+    id: str
+    place: Place
+    source: Mapping[str, Any]
 
 
 def row_of(source: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[Any, ...] | None:

@@ -60,7 +60,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One change to one side. ``barred``: why it must not be done. ``fields``: those that differ."""
+    """One change to one side. ``barred``: why it must not be done. ``fields``: those that differ.
+
+    ``request_id``: None where nobody knows it, or where it is what differs.
+    """
 
     place: Place
     kind: Kind
@@ -125,7 +128,10 @@ def steps_of(findings: Iterable[Finding], *, delete_extras: bool) -> list[Step]:
             found[key] = step if before is None else _with_fields(step, before.fields)
     steps = sorted(found.values(), key=lambda s: (s.place, s.side, s.action))
     doubtful = {s.place for s in steps if s.side is Side.TABLE}
-    return [_without_faith_in_the_table(s) if s.place in doubtful else s for s in steps]
+    nameless = {s.place for s in steps if "request_id" in s.fields}
+    steps = [replace(s, request_id=None) if s.place in nameless else s for s in steps]
+    is_misled = {s: s.side is Side.ELASTICSEARCH and s.place in doubtful for s in steps}
+    return [_without_faith_in_the_table(s) if is_misled[s] else s for s in steps]
 
 
 def row_steps(steps: Iterable[Step]) -> list[Step]:
