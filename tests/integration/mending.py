@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from delta.tables import DeltaTable
 from elasticsearch import Elasticsearch
 from pyspark.sql import functions as F
@@ -40,6 +42,22 @@ class Mending:
 
     def alter_rows(self, places: Iterable[tuple[int, int]], **values: Any) -> None:
         self._delta(VALID).update(_at(places), {name: F.lit(value) for name, value in values.items()})
+
+    def alter_one_row(self, place: tuple[int, int], **values: Any) -> None:
+        """Alter one copy of a row that is there several times."""
+        rows = self.world.table(VALID).where(_at([place])).localCheckpoint()
+        altered = rows.limit(1).withColumns({name: F.lit(value).cast("bigint") for name, value in values.items()})
+        self.delete_rows([place])
+        kept = rows.limit(rows.count() - 1).unionByName(altered)
+        kept.write.format("delta").mode("append").saveAsTable(f"{self.database}.{VALID}")
+
+    def delete_from_kafka(self, until: dict[int, int]) -> None:
+        """What retention does: partition → first offset that is left."""
+        admin = AdminClient({"bootstrap.servers": self.world.settings.kafka.bootstrap})
+        topic = self.world.settings.kafka.topic
+        gone = admin.delete_records([TopicPartition(topic, p, offset) for p, offset in until.items()])
+        for future in gone.values():
+            future.result(30)
 
     def double_rows(self, places: Iterable[tuple[int, int]]) -> None:
         again = self.world.table(VALID).where(_at(places)).localCheckpoint()

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from pipelines import bootstrap
+from pipelines.flows import replay_report
+from pipelines.flows.repair_records import NOBODY, REPLAYED
 from pipelines.records import INVALID
 from tests.integration.mending import Mending, deeds
 from tests.world import NOW_MS, World, record
 
 ANOTHER_DAY = "2001.01.01"
+METHODS = """\
+name: methods
+where: {codes: [http_method_known]}
+steps:
+  - map: {field: http_method, values: {get: GET}}
+"""
 
 
 def drained(world: World, count: int) -> dict[tuple[int, int], dict[str, Any]]:
@@ -95,3 +105,50 @@ def test_faults_of_every_kind_are_repaired(world: World) -> None:
         held = mending.client.indices.get_settings(index=index, name="index.gc_deletes")
         assert not held.body, "an index still forgets deletions at once"
     assert mending.repair("run-1", delete_extras=True).findings == 1
+
+
+def test_what_kafka_has_no_more_comes_from_whoever_is_intact(world: World, tmp_path: Path) -> None:
+    sent = [record(timestamp=NOW_MS - n) for n in range(5)]
+    world.send([world.encode(r) for r in sent], partition=0)
+    world.send([world.encode(record(http_method="get")) for _ in range(2)], partition=1)
+    world.run("ingest")
+    world.run("index")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(METHODS, encoding="utf-8")
+    kit = bootstrap.replay(world.settings, recipe, world.spark)
+    assert kit.flow.run(kit.recipe, "tester", replay_report.Pace()).outcomes == {"replayed": 2}
+    valid, documents = world.valid(), world.documents()
+    at = {(d["kafka_partition"], d["kafka_offset"]): d for d in documents.values()}
+    mending = Mending(world)
+    mending.double_rows([(0, 2)])
+    mending.alter_one_row((0, 2), status_code=500)
+    mending.find("doubled", "valid", (0, 2), sent[2]["request_id"])
+    mending.alter_rows([(0, 4)], status_code=999)
+    mending.find("differs", "valid", (0, 4), sent[4]["request_id"], field="status_code")
+    mending.delete_rows([(0, 0), (0, 3), (1, 0), (1, 1)])
+    for place in [(0, 0), (0, 3), (1, 0), (1, 1)]:
+        mending.find("missing", "valid", place, at[place]["request_id"])
+    for place in [(0, 1), (0, 3), (1, 1)]:
+        mending.delete_document(at[place])
+        mending.find("missing", "elasticsearch", place, at[place]["request_id"])
+    mending.save()
+    mending.delete_from_kafka({0: 5, 1: 2})
+
+    report = mending.repair()
+    assert deeds(report) == {
+        ("doubled", "valid", "keep_one_row", "table", "done"): 1,
+        ("differs", "valid", "replace_row", "document", "done"): 1,
+        ("missing", "valid", "insert_row", "document", "done"): 2,
+        ("missing", "valid", "insert_row", "", "unrepairable"): 2,
+        ("missing", "elasticsearch", "write_document", "table", "done"): 1,
+        ("missing", "elasticsearch", "write_document", "", "unrepairable"): 2,
+    }
+    lost = {(0, 3), (1, 1)}
+    assert world.valid() == {place: row for place, row in valid.items() if place not in lost}
+    assert world.documents() == {
+        i: d for i, d in documents.items() if (d["kafka_partition"], d["kafka_offset"]) not in lost
+    }
+    assert (report.closed, report.left) == (5, 4)
+    why = {a["kafka_partition"]: a["message"] for a in mending.audit() if a["outcome"] == "unrepairable"}
+    assert (why[0], why[1]) == (NOBODY, REPLAYED)
+    assert mending.repair().left == 4
