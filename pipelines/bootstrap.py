@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property, partial
 from pathlib import Path
 from types import FrameType
@@ -15,8 +16,11 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.adapters.checkpoint import Checkpoint
+from pipelines.adapters.completeness import Completeness
 from pipelines.adapters.dead_letters import DeadLetterTopic
 from pipelines.adapters.elastic import Elastic
+from pipelines.adapters.elastic_documents import ElasticDocuments
+from pipelines.adapters.elastic_sums import ElasticSums
 from pipelines.adapters.exposition import Exposition
 from pipelines.adapters.hadoop_fs import HadoopFiles
 from pipelines.adapters.java_regex import java_refusal
@@ -25,6 +29,7 @@ from pipelines.adapters.lease import Lease, StopAsked
 from pipelines.adapters.ledger import Ledger
 from pipelines.adapters.pinned_rules import PinnedRules
 from pipelines.adapters.producer import KafkaSender
+from pipelines.adapters.reconciliations import Reconciliations
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.replay_journal import ReplayJournal
 from pipelines.adapters.rule_book import RuleBook, rule_file_reader
@@ -52,6 +57,10 @@ from pipelines.flows.ingest import IngestBatch
 from pipelines.flows.job import Job
 from pipelines.flows.ports import Steps
 from pipelines.flows.position import Position
+from pipelines.flows.reconcile import Reconcile
+from pipelines.flows.reconcile_first import FirstLevel
+from pipelines.flows.reconcile_records import Records
+from pipelines.flows.reconcile_truth import Truth
 from pipelines.flows.replay import Replay
 from pipelines.flows.replay_chunk import JOB, ReplayChunk
 from pipelines.flows.rule_trial import RulesTrial
@@ -59,16 +68,19 @@ from pipelines.flows.schema_sync import SchemaSync
 from pipelines.flows.schema_trial import SchemaTrial
 from pipelines.flows.status import Status
 from pipelines.flows.topics import Topics
+from pipelines.flows.trouble import Patience
 from pipelines.ingest.judge import Judge
 from pipelines.ingest.route import Router
 from pipelines.monitoring.logs import BatchLog
 from pipelines.monitoring.metrics import JobMetrics
+from pipelines.monitoring.reconciliation import ReconciliationMetrics
+from pipelines.reconcile.model import Run, Verdict
 from pipelines.records import ES_INVALID, INVALID, VALID, Batch, LedgerEntry, OffsetRange
 from pipelines.settings import ROOT, JobSettings, Settings
 from pipelines.traffic.generate import Plan
 from stack import dist
 
-INGEST, INDEX = "ingest", "index"
+INGEST, INDEX, RECONCILE = "ingest", "index", "reconcile"
 
 
 def job(name: str, settings: Settings, spark: SparkSession | None = None, on_step: Steps | None = None) -> Job:
@@ -93,6 +105,78 @@ def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     topic = settings.kafka.topic
     admin = KafkaAdmin(settings.kafka)
     return Status(topic, lambda: admin.watermarks(topic), tables, Elastic(spark, settings.elasticsearch))
+
+
+def reconcile(
+    settings: Settings,
+    spark: SparkSession | None = None,
+    on_step: Callable[[str], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> Reconcile:
+    """Wire the comparison of Kafka, tables and indices. ``stop`` ends its waiting for servers that are away."""
+    spark = spark or spark_session(settings, f"sdp-{RECONCILE}")
+    parts = Wiring(RECONCILE, settings, spark, None)
+    parts.tables.create_missing()
+    topic, wanted, prefix = settings.kafka.topic, settings.reconcile, settings.elasticsearch.index_prefix
+    sums = ElasticSums(settings.elasticsearch)
+    truth = Truth(topic, parts.schemas, lambda: parts.rules, parts.broker, prefix, parts.judge, parts.route)
+    records = Records(
+        topic=topic,
+        tables=parts.tables,
+        sums=sums,
+        reader=ElasticDocuments(spark, settings.elasticsearch),
+        schemas=parts.schemas,
+        truth=truth,
+        personal=lambda: frozenset(parts.rules.personal),
+        block_offsets=wanted.block_offsets,
+    )
+    where = f"{settings.metastore.database}, topic {topic}"
+    return Reconcile(
+        topic=topic,
+        first=FirstLevel(topic, parts.tables, sums, KafkaAdmin(settings.kafka)),
+        records=records,
+        history=reconciliations(settings, spark),
+        patience=lambda: Patience(where, wanted.retry_for_s, parts.log.retry, stop or threading.Event()),
+        publish=_publisher(settings, parts),
+        grace=timedelta(minutes=wanted.grace_minutes),
+        investigate=wanted.investigate_share,
+        escalate=wanted.escalate_share,
+        on_step=on_step,
+    )
+
+
+def reconciliations(settings: Settings, spark: SparkSession | None = None) -> Reconciliations:
+    """Runs and findings that are kept."""
+    spark = spark or spark_session(settings, f"sdp-{RECONCILE}")
+    tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
+    return Reconciliations(spark, tables, settings.metastore.database, settings.kafka.topic)
+
+
+def completeness(settings: Settings, spark: SparkSession | None = None) -> Completeness:
+    """The completeness watermark."""
+    spark = spark or spark_session(settings, "sdp-complete")
+    tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
+    tables.create_missing()
+    return Completeness(tables)
+
+
+def _publisher(settings: Settings, parts: Wiring) -> Callable[[Run], None]:
+    """Where a run that is over shows: the table's property, and metrics. A gateway that is away stops nobody."""
+    metrics, watermark = ReconciliationMetrics(), Completeness(parts.tables)
+
+    def publish(run: Run) -> None:
+        watermark.set(run.complete_until)
+        with Exposition(RECONCILE, metrics.registry, settings.monitoring, parts.log.push_failed)(once=True):
+            metrics.show(
+                list(Verdict).index(run.verdict or Verdict.OK),
+                run.records,
+                run.discrepant,
+                run.lost,
+                run.finished_at.timestamp() if run.finished_at else 0.0,
+                run.complete_until.timestamp() if run.complete_until else 0.0,
+            )
+
+    return publish
 
 
 def topics(settings: Settings) -> Topics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from pyspark.sql import SparkSession
@@ -12,6 +13,7 @@ from pipelines.adapters.repair_journal import RepairJournal
 from pipelines.adapters.repairs import Repairs
 from pipelines.adapters.tables import OF_JOBS, OF_RECONCILIATION
 from pipelines.flows.ports import Steps
+from pipelines.flows.reconcile import Wanted
 from pipelines.flows.repair import Repair
 from pipelines.flows.repair_chunk import JOB, RepairChunk
 from pipelines.flows.repair_ports import ReconcileAgain
@@ -31,7 +33,8 @@ def repair(
     spark = spark or bootstrap.spark_session(settings, f"sdp-{JOB}")
     parts = bootstrap.Wiring(JOB, settings, spark, None)
     topic, place = settings.kafka.topic, f"{settings.checkpoints_uri}/{JOB}"
-    patience = Patience(f"the repair of {topic}", settings.repair.retry_for_s, parts.log.retry)
+    stop = threading.Event()
+    patience = Patience(f"the repair of {topic}", settings.repair.retry_for_s, parts.log.retry, stop)
     patience(lambda: parts.tables.create_missing((*OF_JOBS, *OF_RECONCILIATION)))
     documents = DocumentRepairs(spark, settings.elasticsearch)
     book = Repairs(spark, parts.tables, settings.metastore.database, topic)
@@ -50,11 +53,12 @@ def repair(
         log=RepairJournal(parts.files, f"{place}.pending"),
         lease=bootstrap.lease_of(JOB, settings, parts.files),
         chunk=RepairChunk(truth, parts.tables, documents, book, on_step),
-        again=again or _reconciling(settings, spark),
+        again=again or _reconciling(settings, spark, stop),
         patience=patience,
         on_phase=on_phase,
     )
 
 
-def _reconciling(settings: Settings, spark: SparkSession) -> ReconcileAgain:
-    raise NotImplementedError
+def _reconciling(settings: Settings, spark: SparkSession, stop: threading.Event) -> ReconcileAgain:
+    flow = bootstrap.reconcile(settings, spark, stop=stop)
+    return lambda since, until, deep: flow.run(Wanted((since, until), deep)).run_id

@@ -38,6 +38,9 @@ RUNS = "reconciliation_runs"
 FINDINGS = "reconciliation_findings"
 REPAIRS = "reconciliation_audit"
 
+COMPLETE_UNTIL = "sdp.complete_until"
+"""Property of VALID: the hour up to which everything is proven complete, ISO 8601 in UTC."""
+
 DUPLICATE = "duplicate_request_id"
 """Code of the violation of a record whose ``request_id`` was stored before."""
 
@@ -116,13 +119,26 @@ class OffsetRange:
         return f"{self.topic}-{self.partition} [{self.from_offset}, {self.until_offset})"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class HourSum:
+    """Valid records of one partition and event hour: how many, and the sum of their ``content_hash``.
+
+    ``hour_ms``: start of the hour, Unix time in milliseconds.
+    """
+
+    hour_ms: int
+    valid: int
+    content_hash: int
+
+
 @dataclass(frozen=True, slots=True)
 class PartitionCount:
-    """What one batch made of one partition's records."""
+    """What one batch made of one partition's records. ``hours``: the valid ones by event hour, in order of time."""
 
     partition: int
     valid: int
     invalid: int
+    hours: tuple[HourSum, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +153,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One row of ``sdp.ingest_ledger``: ``len(range) == valid + invalid + gaps + lost`` (law 2)."""
+    """One row of ``sdp.ingest_ledger``: ``len(range) == valid + invalid + gaps + lost`` (law 2).
+
+    The ``valid`` of all ``hours`` add up to its own.
+    """
 
     range: OffsetRange
     valid: int
@@ -145,3 +164,4 @@ class LedgerEntry:
     gaps: int
     lost: int
     rule_set_fingerprint: str
+    hours: tuple[HourSum, ...] = ()

@@ -204,6 +204,22 @@ class MonitoringSettings(Section):
     pushgateway: str = Field("", pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")
 
 
+class ReconcileSettings(Section):
+    """The nightly proof (docs/reconciliation.md).
+
+    ``grace_minutes``: how long a record may be on its way: until then it is no discrepancy, and its hour not settled.
+    ``investigate_share``, ``escalate_share``: of discrepant records, 0 to 1; from the first on, and above the second.
+    ``retry_for_s``: how long a run is tried again while infrastructure is away, before it fails with exit code 3.
+    ``block_offsets``: offsets of a block; a difference is narrowed down to blocks before records are read.
+    """
+
+    grace_minutes: float = Field(15, gt=0)
+    investigate_share: float = Field(0.001, gt=0, le=1)
+    escalate_share: float = Field(0.01, gt=0, le=1)
+    retry_for_s: float = Field(300, ge=0)
+    block_offsets: int = Field(4096, ge=16)
+
+
 class SparkSettings(Section):
     """How to start Spark when nobody else does (``spark-submit`` arguments win). ``conf`` is passed through."""
 
@@ -262,6 +278,7 @@ class Settings(BaseSettings):
     stack: StackSettings
     producer: ProducerSettings = ProducerSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
     repair: RepairSettings = RepairSettings()
 
     @field_validator("home")

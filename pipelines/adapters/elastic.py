@@ -158,7 +158,7 @@ class Elastic:
 
     def _read_rejects(self, index: str) -> DataFrame:
         """The error handler stores the bulk lines it sent: the action, then the document."""
-        raw = self._spark.read.format("es").options(**self._address()).load(index)
+        raw = self._spark.read.format("es").options(**connector_address(self._settings)).load(index)
         error = F.col("error.code")
         sent = F.split("event.raw", "\n")
         status = F.create_map(*(F.lit(x) for pair in _DATA_ERRORS.items() for x in pair))[error]
@@ -174,7 +174,7 @@ class Elastic:
     def _connector(self, batch: Batch) -> dict[str, str]:
         handler = "es.write.rest.error.handler.es"
         return {
-            **self._address(),
+            **connector_address(self._settings),
             "es.mapping.id": ID,
             "es.mapping.version": VERSION,
             "es.mapping.version.type": "external_gte",
@@ -191,18 +191,6 @@ class Elastic:
             f"{handler}.client.resource": _rejects(batch),
         }
 
-    def _address(self) -> dict[str, str]:
-        url = urlsplit(self._settings.url)
-        port = str(url.port or (443 if url.scheme == "https" else 9200))
-        address = {"es.nodes": url.hostname or "localhost", "es.port": port}
-        address["es.nodes.wan.only"] = str(self._settings.wan_only).lower()
-        if url.scheme == "https":
-            address["es.net.ssl"] = "true"
-        if self._settings.username and self._settings.password:
-            address["es.net.http.auth.user"] = self._settings.username
-            address["es.net.http.auth.pass"] = self._settings.password.get_secret_value()
-        return address
-
     def _call(self, request: Any) -> Any:
         try:
             return request()
@@ -212,6 +200,20 @@ class Elastic:
             raise SinkUnavailable("Elasticsearch", self._settings.url, f"{error.status_code} {error.error}") from error
         except TransportError as error:
             raise SinkUnavailable("Elasticsearch", self._settings.url, str(error)) from error
+
+
+def connector_address(settings: ElasticsearchSettings) -> dict[str, str]:
+    """Where elasticsearch-hadoop finds the cluster, and who it is there."""
+    url = urlsplit(settings.url)
+    port = str(url.port or (443 if url.scheme == "https" else 9200))
+    address = {"es.nodes": url.hostname or "localhost", "es.port": port}
+    address["es.nodes.wan.only"] = str(settings.wan_only).lower()
+    if url.scheme == "https":
+        address["es.net.ssl"] = "true"
+    if settings.username and settings.password:
+        address["es.net.http.auth.user"] = settings.username
+        address["es.net.http.auth.pass"] = settings.password.get_secret_value()
+    return address
 
 
 def _rejects(batch: Batch) -> str:

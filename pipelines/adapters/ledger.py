@@ -23,9 +23,9 @@ class Ledger:
     def append(self, batch: Batch, entries: Sequence[LedgerEntry]) -> None:
         """Confirm a batch: one row per partition. Idempotent per (query id, batch)."""
         now = datetime.now(UTC)
-        who, when = (batch.query, batch.query_id, batch.batch_id), (now, now.date())
+        who, today = (batch.query, batch.query_id, batch.batch_id), now.date()
         rows = [
-            (*who, *astuple(e.range), e.valid, e.invalid, e.gaps, e.lost, e.rule_set_fingerprint, *when)
+            (*who, *astuple(e.range), e.valid, e.invalid, e.gaps, e.lost, e.rule_set_fingerprint, now, _hours(e), today)
             for e in entries
         ]
         self._tables.append(LEDGER, self._spark.createDataFrame(rows, COLUMNS[LEDGER]).coalesce(1), batch)
@@ -58,3 +58,7 @@ class Ledger:
         for partition, offset in starts.items():
             behind = behind | ((F.col("partition") == partition) & (F.col("from_offset") >= offset))
         DeltaTable.forName(self._spark, f"{self._database}.{LEDGER}").delete(mine & behind)
+
+
+def _hours(entry: LedgerEntry) -> list[tuple[datetime, int, int]]:
+    return [(datetime.fromtimestamp(h.hour_ms / 1000, UTC), h.valid, h.content_hash) for h in entry.hours]

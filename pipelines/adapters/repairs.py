@@ -33,18 +33,22 @@ class Repairs:
     def __init__(self, spark: SparkSession, tables: Tables, database: str, topic: str) -> None:
         self._spark, self._tables, self._database, self._topic = spark, tables, database, topic
 
-    def meant(self, asked: str) -> str:
-        """The run that is meant by an id or ``latest``. Raises UsageError if there is none."""
+    def meant(self, asked: str) -> tuple[str, bool]:
+        """The run that is meant by an id or ``latest``, and whether it looked at more than figures.
+
+        Raises UsageError if there is none.
+        """
         if not RUN_ID.fullmatch(asked):
             raise UsageError(f"no run can be called {asked!r}: give an id that `sdp reconcile` has printed, or latest")
         runs = self._tables.read(RUNS).where((F.col("topic") == self._topic) & (F.col("state") == RunState.DONE.value))
         if asked != LATEST:
             runs = runs.where(F.col("run_id") == asked)
-        found = runs.orderBy(F.desc("started_at")).select("run_id").first()
+        is_deep = (F.coalesce("deep", F.lit(False)) | (F.coalesce("sampled", F.lit(0)) > 0)).alias("is_deep")
+        found = runs.orderBy(F.desc("started_at")).select("run_id", is_deep).first()
         if found is None:
             which = "no reconciliation is done yet" if asked == LATEST else f"no reconciliation {asked} is done"
             raise UsageError(f"{which} for topic {self._topic}: run: sdp reconcile")
-        return str(found["run_id"])
+        return found["run_id"], found["is_deep"]
 
     def version(self) -> int:
         """Of the table of findings, now."""

@@ -55,7 +55,8 @@ COLUMNS = {
     date DATE""",
     LEDGER: """query STRING, query_id STRING, batch_id BIGINT, topic STRING, partition INT, from_offset BIGINT,
     until_offset BIGINT, valid BIGINT, invalid BIGINT, gaps BIGINT, lost BIGINT, rule_set_fingerprint STRING,
-    committed_at TIMESTAMP, date DATE""",
+    committed_at TIMESTAMP, hours ARRAY<STRUCT<hour: TIMESTAMP, valid: BIGINT, content_hash: BIGINT>>,
+    date DATE""",
     RULE_SETS: """fingerprint STRING, subject STRING, rules ARRAY<STRUCT<id: STRING, field: STRING, severity: STRING,
     owner: STRING, message: STRING, fingerprint: STRING, definition: STRING>>, definition STRING, first_query STRING,
     first_batch_id BIGINT, first_used_at TIMESTAMP""",
@@ -69,7 +70,7 @@ COLUMNS = {
     discrepant: BIGINT>>, offsets ARRAY<STRUCT<job: STRING, partition: INT, earliest: BIGINT, latest: BIGINT,
     first: BIGINT, until: BIGINT, covered: BIGINT, uncovered: BIGINT, doubled: BIGINT, lost: BIGINT>>,
     kinds ARRAY<STRUCT<kind: STRING, side: STRING, findings: BIGINT>>, notes ARRAY<STRING>, failure STRING,
-    seconds MAP<STRING, DOUBLE>, date DATE""",
+    settled_until TIMESTAMP, seconds MAP<STRING, DOUBLE>, date DATE""",
     FINDINGS: """run_id STRING, last_run_id STRING, kafka_topic STRING, kafka_partition INT, kafka_offset BIGINT,
     request_id STRING, kind STRING, side STRING, hour TIMESTAMP, first_seen TIMESTAMP, last_seen TIMESTAMP,
     field STRING, expected STRING, found STRING, es_index STRING, es_id STRING, reason STRING, state STRING,
@@ -78,6 +79,8 @@ COLUMNS = {
     kafka_offset BIGINT, request_id STRING, kind STRING, side STRING, action STRING, source STRING, outcome STRING,
     es_index STRING, es_id STRING, message STRING, date DATE""",
 }
+_GROWN = {LEDGER: ("hours", "ARRAY<STRUCT<hour: TIMESTAMP, valid: BIGINT, content_hash: BIGINT>>")}
+"""Columns that tables of an earlier version lack; null in the rows that were there."""
 OF_RECONCILIATION = (RUNS, FINDINGS, REPAIRS)
 OF_JOBS = tuple(table for table in COLUMNS if table not in OF_RECONCILIATION)
 """What the jobs need before their first batch."""
@@ -114,6 +117,9 @@ _CONFLICTS = (
 )
 """Somebody else wrote to the table since we read it: the same statement may succeed now."""
 
+_REDEFINED = (MetadataChangedException, ProtocolChangedException)
+"""Somebody else changed a column or a property of the table; Delta then refuses every commit that began before."""
+
 _A_FEW_TIMES, _LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
 
 _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EMPTY_LOCATION")
@@ -123,7 +129,7 @@ _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EM
 def _may_be_there_now(error: BaseException) -> bool:
     """Whether another job makes the table, or has made it, in the same moment."""
     made = isinstance(error, AnalysisException) and any(sign in str(error) for sign in _MADE_BY_ANOTHER)
-    return made or isinstance(error, (ProtocolChangedException, MetadataChangedException, *_CONFLICTS))
+    return made or isinstance(error, (*_REDEFINED, *_CONFLICTS))
 
 
 class Tables:
@@ -157,6 +163,8 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self._database}.{table} ({COLUMNS[table]}) USING delta {partitioned}"
             f"TBLPROPERTIES ('delta.dataSkippingStatsColumns' = '{_FILTERED[table]}')"
         )
+        if table in _GROWN and _GROWN[table][0] not in self.read(table).columns:
+            self._spark.sql(f"ALTER TABLE {self._database}.{table} ADD COLUMNS ({' '.join(_GROWN[table])})")
 
     def evolve(self, table: str, fields: Sequence[Field]) -> None:
         """Add the columns that ``fields`` has more: metadata only, no row is rewritten.
@@ -194,11 +202,32 @@ class Tables:
         """
         self._append(table, frame, key, 0, batch)
 
+    @retry(retry=retry_if_exception_type(_REDEFINED), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
     def _append(self, table: str, frame: DataFrame, app_id: str, version: int, batch: Batch) -> None:
+        """Append once per application id and version; again if a property or column of the table changed meanwhile."""
         narrow = frame.coalesce(self._spark.sparkContext.defaultParallelism)
         writer = narrow.write.format("delta").mode("append").option("userMetadata", _metadata(batch))
         writer = writer.option("txnAppId", app_id).option("txnVersion", str(version))
         writer.saveAsTable(f"{self._database}.{table}")
+
+    def set_property(self, table: str, key: str, value: str | None) -> None:
+        """Give a table a property, or take it away; nothing is written if it is so already."""
+        name = f"{self._database}.{table}"
+        if self.property(table, key) == value:
+            return
+        change = f"UNSET TBLPROPERTIES ('{key}')" if value is None else f"SET TBLPROPERTIES ('{key}' = '{value}')"
+        self._redefine(f"ALTER TABLE {name} {change}")
+
+    def property(self, table: str, key: str) -> str | None:
+        """A property of a table; None if it has none of that name."""
+        rows = self._spark.sql(f"SHOW TBLPROPERTIES {self._database}.{table}").where(F.col("key") == key).collect()
+        return str(rows[0]["value"]) if rows else None
+
+    @retry(
+        retry=retry_if_exception_type((*_REDEFINED, *_CONFLICTS)), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True
+    )
+    def _redefine(self, statement: str) -> None:
+        self._spark.sql(statement)
 
     def insert_missing(self, table: str, rows: DataFrame) -> None:
         """Insert the rows whose coordinates are not in the table, however often this is tried."""

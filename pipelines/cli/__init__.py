@@ -15,7 +15,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.cli import badrows, demo, options, produce, repair, rules, run, schemas, stack, status, submit, topics
+from pipelines.cli import (
+    badrows,
+    demo,
+    options,
+    produce,
+    reconcile,
+    repair,
+    rules,
+    run,
+    schemas,
+    stack,
+    status,
+    submit,
+    topics,
+)
 from pipelines.errors import SdpError
 from pipelines.monitoring import logs
 
@@ -51,6 +65,7 @@ topics.register(app)
 schemas.register(app)
 rules.register(app)
 badrows.register(app)
+reconcile.register(app)
 repair.register(app)
 submit.register(app)
 

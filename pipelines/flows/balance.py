@@ -75,5 +75,5 @@ class Balance:
         )
 
     def _entry(self, r: OffsetRange, count: PartitionCount | None, gaps: int, lost: int) -> LedgerEntry:
-        valid, invalid = (count.valid, count.invalid) if count else (0, 0)
-        return LedgerEntry(r, valid, invalid, gaps, lost, self.rule_set_fingerprint)
+        found = count or PartitionCount(r.partition, 0, 0)
+        return LedgerEntry(r, found.valid, found.invalid, gaps, lost, self.rule_set_fingerprint, found.hours)

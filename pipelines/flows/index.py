@@ -13,7 +13,7 @@ from pipelines.errors import NotConserved
 from pipelines.flows.balance import Balance
 from pipelines.flows.caching import keep
 from pipelines.flows.ports import DocumentStore, LedgerStore, Outcomes, SchemaSource, Steps, TableStore
-from pipelines.ingest.account import by_reason, move_to_invalid, per_partition, tally
+from pipelines.ingest.account import by_hour, by_reason, move_to_invalid, tally, with_content
 from pipelines.ingest.documents import documents, refused_by_rules, rejected
 from pipelines.ingest.duplicates import losers, suspects
 from pipelines.ingest.judge import Judge
@@ -53,7 +53,7 @@ class IndexBatch:
             self.store.write(documents(routed.valid, stamp.schemas.added), batch)
             self.on_step("documents_written", batch)
             rejects = self.store.rejects(batch)
-            counts = move_to_invalid(counted.counts, per_partition(duplicates), per_partition(rejects))
+            counts = move_to_invalid(counted.counts, by_hour(duplicates), by_hour(with_content(rejects, judged)))
             entries = self.balance.entries(batch, counts)
             reasons = dict[str, int]()
             if sum(e.invalid for e in entries):

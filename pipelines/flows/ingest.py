@@ -15,7 +15,7 @@ from pipelines.errors import NotConserved
 from pipelines.flows.balance import Balance
 from pipelines.flows.caching import keep
 from pipelines.flows.ports import LedgerStore, Outcomes, SchemaSource, Steps, TableStore
-from pipelines.ingest.account import Tally, by_reason, move_to_invalid, per_partition, tally
+from pipelines.ingest.account import Tally, by_hour, by_reason, move_to_invalid, tally
 from pipelines.ingest.coordinates import inside
 from pipelines.ingest.dead_letters import dead_letters
 from pipelines.ingest.duplicates import losers, suspects
@@ -56,7 +56,7 @@ class IngestBatch:
             counted = tally(judged)
             self.on_step("judged", batch)
             duplicates = self._duplicates(judged, counted, batch, cache)
-            counts = move_to_invalid(counted.counts, per_partition(duplicates))
+            counts = move_to_invalid(counted.counts, by_hour(duplicates))
             entries = self.balance.entries(batch, counts)
             self.on_step("balanced", batch)
             self.tables.evolve(VALID, stamp.schemas.reader.fields)

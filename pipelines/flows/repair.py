@@ -59,7 +59,7 @@ class Repair:
             begun = self.patience(partial(self._begun, state, pace))
             if begun is None:
                 return report
-            report.add(self.patience(lambda s=begun: self.chunk.forecast(s)))  # type: ignore[misc]
+            report.add(self.patience(partial(self.chunk.forecast, begun)))
             on_progress(report)
             state = begun.done(set())
         report.stopped = True
@@ -91,7 +91,8 @@ class Repair:
 
     def _new(self, asked: str, who: str, delete_extras: bool) -> RepairState:
         version = self.book.version()
-        return RepairState(uuid.uuid4().hex, self.topic, asked, self.book.meant(asked), version, who, delete_extras)
+        run_id, deep = self.book.meant(asked)
+        return RepairState(uuid.uuid4().hex, self.topic, asked, run_id, deep, version, who, delete_extras)
 
     def _report(self, state: RepairState) -> Report:
         return Report(state.repair_id, state.run_id, self.patience(partial(self.book.count, state)))
@@ -141,6 +142,6 @@ class Repair:
         """Reconcile the touched hours, close what is clean, and forget the repair."""
         for since, until in windows(datetime.fromtimestamp(hour, UTC) for hour in state.hours):
             self.on_phase(f"reconciling {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} again")
-            report.again.append(self.patience(lambda s=since, u=until: self.again(s, u)))  # type: ignore[misc]
+            report.again.append(self.again(since, until, state.deep))
         report.closed, report.left = self.patience(partial(self.book.close, state, report.again))
         self.log.remove()

@@ -88,8 +88,11 @@ class DocumentMender(Protocol):
 class RepairBook(Protocol):
     """Findings as a repair takes them, its audit trail, and the end of what is clean again."""
 
-    def meant(self, asked: str) -> str:
-        """The run that is meant by an id or ``latest``. Raises UsageError if there is none."""
+    def meant(self, asked: str) -> tuple[str, bool]:
+        """The run that is meant by an id or ``latest``, and whether it looked at more than figures.
+
+        Raises UsageError if there is none.
+        """
 
     def version(self) -> int:
         """Of the table of findings, now."""
@@ -118,6 +121,6 @@ class KnownRules(Protocol):
 
 
 class ReconcileAgain(Protocol):
-    """Compares one window anew and keeps run and findings. Raises Unavailable."""
+    """Compares one window anew and keeps findings; the id of the run. Raises Unavailable after waiting long enough."""
 
-    def __call__(self, since: datetime, until: datetime, /) -> str: ...
+    def __call__(self, since: datetime, until: datetime, deep: bool, /) -> str: ...

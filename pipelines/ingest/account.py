@@ -6,13 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
 from pipelines.ingest.validate import critical, is_undecodable
-from pipelines.records import OffsetRange, PartitionCount
+from pipelines.records import HourSum, OffsetRange, PartitionCount
 
 HOUR_MS = 3_600_000
+Moved = Mapping[int, tuple[HourSum, ...]]
+"""Partition → valid rows that turned out to be invalid, by event hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +31,17 @@ class Tally:
 
 def tally(judged: DataFrame) -> Tally:
     """Count a judged batch. Collects one row per partition and hour, which the rules' time window bounds."""
-    event_hour = F.col("timestamp") - F.pmod(F.col("timestamp"), F.lit(HOUR_MS))
-    by = judged.groupBy("kafka_partition", "is_valid", F.when(F.col("is_valid"), event_hour).alias("hour_ms"))
-    rows = by.agg(F.count("*").alias("count"), F.count_if(is_undecodable()).alias("undecodable")).collect()
+    by = judged.groupBy("kafka_partition", "is_valid", F.when(F.col("is_valid"), event_hour()).alias("hour_ms"))
+    rows = by.agg(*_sums(), F.count_if(is_undecodable()).alias("undecodable")).collect()
     hours = sorted({r["hour_ms"] for r in rows if r["hour_ms"] is not None})
     partitions = sorted({r["kafka_partition"] for r in rows})
-    counts = tuple(PartitionCount(p, _sum(rows, p, True), _sum(rows, p, False)) for p in partitions)
+    counts = tuple(_count(p, [r for r in rows if r["kafka_partition"] == p]) for p in partitions)
     return Tally(counts, tuple(map(_date_and_hour, hours)), sum(r["undecodable"] for r in rows))
+
+
+def event_hour() -> Column:
+    """Start of the hour that ``timestamp`` lies in, Unix time in milliseconds."""
+    return F.col("timestamp") - F.pmod(F.col("timestamp"), F.lit(HOUR_MS))
 
 
 def _date_and_hour(hour_ms: int) -> tuple[str, int]:
@@ -43,11 +49,20 @@ def _date_and_hour(hour_ms: int) -> tuple[str, int]:
     return f"{start:%Y-%m-%d}", start.hour
 
 
-def per_partition(rows: DataFrame | None) -> dict[int, int]:
-    """Rows per Kafka partition; nothing for None."""
+def by_hour(rows: DataFrame | None) -> Moved:
+    """Valid rows per Kafka partition and event hour; nothing for None. In: ``timestamp``, ``content_hash``."""
     if rows is None:
         return {}
-    return {r["kafka_partition"]: r["count"] for r in rows.groupBy("kafka_partition").count().collect()}
+    found = rows.groupBy("kafka_partition", event_hour().alias("hour_ms")).agg(*_sums()).collect()
+    return {p: _hours([r for r in found if r["kafka_partition"] == p]) for p in {r["kafka_partition"] for r in found}}
+
+
+def with_content(rejects: DataFrame | None, judged: DataFrame) -> DataFrame | None:
+    """The rows behind rejects, which are known by coordinates alone: in the columns that ``by_hour`` takes."""
+    if rejects is None:
+        return None
+    wanted = judged.select("kafka_partition", "kafka_offset", "timestamp", "content_hash")
+    return wanted.join(rejects.select("kafka_partition", "kafka_offset"), ["kafka_partition", "kafka_offset"])
 
 
 def by_reason(invalid: DataFrame) -> dict[str, int]:
@@ -59,12 +74,13 @@ def by_reason(invalid: DataFrame) -> dict[str, int]:
     return {r["code"]: r["count"] for r in invalid.groupBy(code).count().collect()}
 
 
-def move_to_invalid(counts: Iterable[PartitionCount], *moved: Mapping[int, int]) -> tuple[PartitionCount, ...]:
-    """Count rows that were valid by the rules as invalid. ``moved``: partition → number, one mapping per reason."""
+def move_to_invalid(counts: Iterable[PartitionCount], *moved: Moved) -> tuple[PartitionCount, ...]:
+    """Count rows that were valid by the rules as invalid. ``moved``: one mapping per reason."""
 
     def corrected(c: PartitionCount) -> PartitionCount:
-        n = sum(m.get(c.partition, 0) for m in moved)
-        return PartitionCount(c.partition, c.valid - n, c.invalid + n)
+        gone = [h for m in moved for h in m.get(c.partition, ())]
+        n = sum(h.valid for h in gone)
+        return PartitionCount(c.partition, c.valid - n, c.invalid + n, _without(c.hours, gone))
 
     return tuple(map(corrected, counts))
 
@@ -77,5 +93,26 @@ def missing(ranges: Sequence[OffsetRange], counts: Iterable[PartitionCount]) -> 
     return {p: n for p, n in left.items() if n}
 
 
-def _sum(rows: Sequence[Row], partition: int, is_valid: bool) -> int:
-    return sum(r["count"] for r in rows if r["kafka_partition"] == partition and r["is_valid"] == is_valid)
+def _sums() -> tuple[Column, Column]:
+    return F.count("*").alias("count"), F.sum("content_hash").alias("content_hash")
+
+
+def _count(partition: int, rows: Sequence[Row]) -> PartitionCount:
+    hours = _hours([r for r in rows if r["is_valid"]])
+    return PartitionCount(
+        partition, sum(h.valid for h in hours), sum(r["count"] for r in rows if not r["is_valid"]), hours
+    )
+
+
+def _hours(rows: Sequence[Row]) -> tuple[HourSum, ...]:
+    return tuple(sorted(HourSum(r["hour_ms"], r["count"], r["content_hash"]) for r in rows))
+
+
+def _without(hours: Iterable[HourSum], gone: Sequence[HourSum]) -> tuple[HourSum, ...]:
+    def less(h: HourSum) -> HourSum:
+        of_hour = [g for g in gone if g.hour_ms == h.hour_ms]
+        return HourSum(
+            h.hour_ms, h.valid - sum(g.valid for g in of_hour), h.content_hash - sum(g.content_hash for g in of_hour)
+        )
+
+    return tuple(left for left in map(less, hours) if left.valid)

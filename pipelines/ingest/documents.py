@@ -21,10 +21,10 @@ ID, DAY, VERSION = "request_id", f"{HIDDEN}day", f"{HIDDEN}version"
 _NEWEST_VERSION = 1 << 62
 
 
-def documents(valid: DataFrame, added: Sequence[Field] = ()) -> DataFrame:
+def documents(valid: DataFrame, added: Sequence[Field] = (), beside: Sequence[str] = ()) -> DataFrame:
     """One document per row of ``Routed.valid``, with ``_day`` (yyyy.MM.dd, UTC) and ``_version``.
 
-    ``added``: fields to carry beside the ten.
+    ``added``: fields to carry beside the ten; ``beside``: columns that are no fields, and stay as they are.
 
     The version grows towards the start of the topic, so of two records with one ``request_id`` the first one stays,
     whatever the order in which they are written; the same record written again replaces itself (law 1).
@@ -41,6 +41,7 @@ def documents(valid: DataFrame, added: Sequence[Field] = ()) -> DataFrame:
         F.unix_millis("kafka_timestamp").alias("kafka_timestamp"),
         F.date_format("event_time", "yyyy.MM.dd").alias(DAY),
         (F.lit(_NEWEST_VERSION) - record_key()).alias(VERSION),
+        *beside,
     )
 
 

@@ -11,6 +11,9 @@ from pyspark.sql import functions as F
 
 from pipelines.ingest.coordinates import record_key
 
+_ACCOUNTED = ("kafka_partition", "timestamp", "content_hash")
+"""What the ledger needs to know of a row."""
+
 
 def suspects(judged: DataFrame, known: DataFrame | None) -> DataFrame:
     """Hashes (``id_hash``) of request ids that occur twice in the valid rows of the batch, or there and in ``known``.
@@ -25,9 +28,12 @@ def suspects(judged: DataFrame, known: DataFrame | None) -> DataFrame:
 
 
 def losers(judged: DataFrame, known: DataFrame | None, hashes: DataFrame) -> DataFrame:
-    """The duplicates themselves: ``record_key`` and ``kafka_partition`` of every valid row that is not the first."""
+    """The duplicates themselves: every valid row that is not the first.
+
+    Out: ``record_key``, ``kafka_partition``, ``timestamp``, ``content_hash``.
+    """
     rows = judged.where("is_valid").withColumn("id_hash", _id_hash()).join(hashes, "id_hash", "left_semi")
-    rows = rows.select("request_id", "kafka_partition", record_key().alias("record_key"))
+    rows = rows.select("request_id", *_ACCOUNTED, record_key().alias("record_key"))
     rank = F.row_number().over(Window.partitionBy("request_id").orderBy("record_key"))
     ranked = rows.withColumn("rank", rank)
     if known is None:
@@ -36,7 +42,7 @@ def losers(judged: DataFrame, known: DataFrame | None, hashes: DataFrame) -> Dat
         met = known.withColumn("id_hash", _id_hash()).join(hashes, "id_hash", "left_semi")
         met = met.select("request_id", F.lit(True).alias("is_known")).distinct()
         again = ranked.join(met, "request_id", "left").where((F.col("rank") > 1) | F.col("is_known"))
-    return again.select("record_key", "kafka_partition")
+    return again.select("record_key", *_ACCOUNTED)
 
 
 def _id_hash() -> Column:

@@ -40,13 +40,13 @@ def validate(rules: r.RuleSet, never_null: Sequence[str] = (), added: int = 0) -
     behind the ten.
     """
     is_record = F.col("spare") == 0
-    canonical = _canonical().alias("_canonical")
+    text = canonical().alias("_canonical")
     content_hash = F.when(is_record, F.crc32(F.col("_canonical").cast("binary"))).alias("content_hash")
     first, *others = _masks(rules, max(1, (_ROOM - added) // _RULE))
     broken = F.when(is_record, first + _schema_mask(never_null)).alias("broken")
 
     def transform(frame: DataFrame) -> DataFrame:
-        judged = frame.select("*", canonical).select(*frame.columns, content_hash, broken)
+        judged = frame.select("*", text).select(*frame.columns, content_hash, broken)
         for mask in others:
             judged = border(judged).withColumn("broken", F.col("broken") + mask)
         return judged
@@ -138,7 +138,8 @@ def _none() -> Column:
     return F.array().cast(f"array<{VIOLATION}>")
 
 
-def _canonical() -> Column:
+def canonical() -> Column:
+    """The ten fields in the form that ``content_hash`` is made of (law 8)."""
     parts: list[Column] = []
     for name in LOG_FIELDS:
         parts += [F.lit(SEPARATOR), F.coalesce(F.col(name).cast("string"), F.lit(NULL))]

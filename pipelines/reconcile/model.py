@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+
+INVESTIGATE_FROM = 0.001
+ESCALATE_ABOVE = 0.01
+"""Shares of discrepant records. Source: spec/1."""
 
 
 class Side(StrEnum):
@@ -125,6 +130,19 @@ class OffsetsCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """Findings of one run. ``kinds``: (kind, side, findings); ``by_hour``: hour → records with an open finding.
+
+    ``discrepant``, ``lost``: as in a run.
+    """
+
+    discrepant: int = 0
+    lost: int = 0
+    by_hour: Mapping[datetime, int] = field(default_factory=dict)
+    kinds: tuple[tuple[str, str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One reconciliation: a row of ``reconciliation_runs``.
 
@@ -156,6 +174,8 @@ class Run:
     """(kind, side, findings), most first."""
     notes: tuple[str, ...] = ()
     failure: str | None = None
+    settled_until: datetime | None = None
+    """Hours of the window up to here can count as proven; the others were still being written."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Step → wall seconds."""
 

@@ -12,8 +12,9 @@ BEGINNING = -1
 
 @dataclass(frozen=True, slots=True)
 class RepairState:
-    """``asked``: the run as it was asked for, ``run_id`` the one that was meant. ``version``: of the table of findings,
-    from which the whole repair takes them, whatever is found or closed meanwhile.
+    """``asked``: the run as it was asked for, ``run_id`` the one that was meant, ``deep``: whether that one looked at
+    more than figures, as the proof must then. ``version``: of the table of findings, from which the whole repair takes
+    them, whatever is found or closed meanwhile.
 
     ``after``: key of the last record that is done. ``upto``: where the chunk ends that was begun; None between chunks.
     ``hours``: event hours that were changed, in seconds since 1970.
@@ -23,6 +24,7 @@ class RepairState:
     topic: str
     asked: str
     run_id: str
+    deep: bool
     version: int
     who: str
     delete_extras: bool

@@ -94,7 +94,8 @@ class Mending:
         """Repair in this process. ``still``: ids of documents that the second reconciliation finds again."""
         still = how.pop("still", ())
 
-        def again(since: datetime, until: datetime) -> str:
+        def again(since: datetime, until: datetime, deep: bool) -> str:
+            assert not deep
             assert until - since >= timedelta(hours=1)
             is_wrong = F.col("es_id").isin(list(still)) & (F.col("state") == "open")
             self._delta(FINDINGS).update(is_wrong, {"last_run_id": F.lit("run-again")})
@@ -109,6 +110,10 @@ class Mending:
     def states(self) -> list[tuple[str, str, str]]:
         rows = self.world.table(FINDINGS).select("kind", "side", "state").collect()
         return sorted((r["kind"], r["side"], r["state"]) for r in rows)
+
+    def open(self) -> set[tuple[str, str, int, int]]:
+        columns = ("kind", "side", "kafka_partition", "kafka_offset")
+        return {tuple(r) for r in self.world.table(FINDINGS).where("state = 'open'").select(*columns).collect()}
 
     def audit(self) -> list[dict[str, Any]]:
         order = ("at", "kafka_partition", "kafka_offset", "action")

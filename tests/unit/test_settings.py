@@ -30,6 +30,13 @@ BASE: dict[str, Any] = {
     "rules": {"file": "conf/rules/api6-logs.yaml"},
     "ingest": {"trigger_s": 900, "max_offsets_per_trigger": 1_000_000, "retry_for_s": 900},
     "index": {"trigger_s": 10, "max_offsets_per_trigger": 1_000_000, "retry_for_s": 3600},
+    "reconcile": {
+        "grace_minutes": 15,
+        "investigate_share": 0.001,
+        "escalate_share": 0.01,
+        "retry_for_s": 300,
+        "block_offsets": 4096,
+    },
     "spark": {"master": "local[*]", "driver_memory": "2g", "conf": {}},
     "stack": {"brokers": 1, "elasticsearch_nodes": 1},
 }
@@ -47,6 +54,7 @@ LOCAL: dict[str, Any] = {
     "rules": BASE["rules"],
     "ingest": BASE["ingest"],
     "index": BASE["index"],
+    "reconcile": BASE["reconcile"],
     "spark": BASE["spark"],
     "stack": {
         "brokers": 1,

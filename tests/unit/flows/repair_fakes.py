@@ -75,7 +75,8 @@ class Platform:
         patience = Patience("the repair", 300, stop=stop or FakeStop())
         return Repair(TOPIC, FakeBook(self), FakeLog(self), FakeLease(), chunk, self._again, patience)
 
-    def _again(self, since: datetime, until: datetime) -> str:
+    def _again(self, since: datetime, until: datetime, deep: bool) -> str:
+        assert deep
         self.diary.append("reconciled")
         self.at_step("reconciled", 0)
         self.looked_at.append((since, until))
@@ -184,10 +185,10 @@ class FakeDocuments:
 class FakeBook:
     on: Platform
 
-    def meant(self, asked: str) -> str:
+    def meant(self, asked: str) -> tuple[str, bool]:
         if asked not in ("latest", "run-1"):
             raise UsageError(f"no reconciliation {asked}")
-        return "run-1"
+        return "run-1", True
 
     def version(self) -> int:
         return len(self.on.findings)

@@ -158,7 +158,7 @@ def test_a_few_records_far_apart_are_read_alone() -> None:
 
 
 def test_the_state_survives_the_journal() -> None:
-    state = RepairState("id", "logs", "latest", "run", 4, "ana", True).begun(77)
+    state = RepairState("id", "logs", "latest", "run", False, 4, "ana", True).begun(77)
     assert RepairState.from_json(json.loads(json.dumps(state.as_json()))) == state
     done = state.done({HOUR, HOUR + timedelta(hours=1)})
     assert (done.chunk, done.after, done.upto) == (1, 77, None)

@@ -1,0 +1,229 @@
+"""Elasticsearch, asked for figures of many documents at once; no document leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from elasticsearch import ApiError
+
+from pipelines.adapters.elastic_client import ElasticClient
+from pipelines.errors import SinkUnavailable, UsageError
+from pipelines.reconcile.figures import SUMMED, VALUED, Figures, Place
+from pipelines.reconcile.hours import HOUR, Window, from_ms, in_ms
+from pipelines.settings import ElasticsearchSettings
+
+HOUR_MS = 3_600_000
+MOST_VALUES, MOST_PARTITIONS, MOST_INDICES = 500, 4096, 10_000
+FIRST_PAGE_HOURS = 24
+"""A page has as many buckets as places and values; one that would have too many for a request is cut in half."""
+
+
+@dataclass(slots=True)
+class Documents:
+    """``strays``: index → documents in it that belong into another one by their timestamp.
+
+    ``indices``: those that hold any of these documents.
+    """
+
+    figures: Figures = field(default_factory=Figures)
+    strays: dict[str, int] = field(default_factory=dict)
+    indices: set[str] = field(default_factory=set)
+
+
+class TooManyBuckets(Exception):
+    """The cluster refuses a request that asks for so much at once."""
+
+
+class ElasticSums:
+    """Figures of one topic's documents. Every call raises SinkUnavailable when the cluster does not answer."""
+
+    def __init__(self, settings: ElasticsearchSettings) -> None:
+        self.index_prefix = settings.index_prefix
+        self._elastic = ElasticClient(settings)
+
+    def refresh(self) -> None:
+        """Make everything that was written visible."""
+        pattern = f"{self.index_prefix}-*"
+        found = self._elastic.call(lambda: self._elastic.raw.indices.refresh(index=pattern))
+        if found["_shards"]["failed"]:  # a copy that missed it would answer from before
+            raise SinkUnavailable("Elasticsearch", self._elastic.url, f"{pattern} was refreshed on some copies only")
+
+    def indices(self) -> list[str]:
+        """Every daily index there is."""
+        names: Any = self._elastic.call(
+            lambda: self._elastic.raw.cat.indices(index=f"{self.index_prefix}-*", format="json", h="index")
+        )
+        return sorted(row["index"] for row in names)
+
+    def index_of(self, hour_ms: int) -> str:
+        """The index that documents of an hour belong into."""
+        return f"{self.index_prefix}-{from_ms(hour_ms):%Y.%m.%d}"
+
+    def hours(self, topic: str, windows: Sequence[Window]) -> Documents:
+        """Figures per partition and event hour, whatever index the documents are in; and those in a wrong one."""
+        found = Documents()
+        for window in windows:
+            for page in _pages(window):
+                self._page(topic, page, found)
+            self._outside(topic, window, found)
+        return found
+
+    def blocks(self, topic: str, places: Collection[Place], size: int) -> Figures:
+        """Figures of some places, cut into blocks of ``size`` offsets."""
+        figures = Figures()
+        by_offset = {"histogram": {"field": "kafka_offset", "interval": size, "min_doc_count": 1}, "aggs": _figures()}
+        for chunk in _chunks(sorted(places), 8):
+            cells = [_cell(p) for p in chunk]
+            query = {"bool": {"filter": [_topic(topic), {"bool": {"should": cells}}]}}
+            aggs = _by_hour({"blocks": by_offset})
+            for partition, hour_ms, bucket in self._cells(self._search(query, aggs)):
+                for block in bucket["blocks"]["buckets"]:
+                    _take(figures, Place(partition, hour_ms, round(block["key"]) // size), block)
+        return figures
+
+    def stray_blocks(self, topic: str, strays: Collection[str], size: int) -> set[tuple[int, int]]:
+        """Partition and block of the documents in these indices that belong into another one."""
+        by_offset = {"histogram": {"field": "kafka_offset", "interval": size, "min_doc_count": 1}}
+        aggs = {"partitions": _partitions({"blocks": by_offset})}
+        found: set[tuple[int, int]] = set()
+        for index in sorted(strays):
+            query = {"bool": {"filter": [_topic(topic), self.stray(index)]}}
+            answer = self._search(query, aggs)
+            for p in answer.get("partitions", {}).get("buckets", []):
+                found |= {(int(p["key"]), round(b["key"]) // size) for b in p["blocks"]["buckets"]}
+        return found
+
+    def stray(self, index: str) -> dict[str, Any]:
+        """The documents of an index that belong into another one."""
+        day = self._day(index)
+        of_index = {"term": {"_index": index}}
+        if day is None:
+            return {"bool": {"filter": [of_index]}}
+        out = [
+            {"range": {"timestamp": {"lt": day}}},
+            {"range": {"timestamp": {"gte": day + 24 * HOUR_MS}}},
+            {"bool": {"must_not": {"exists": {"field": "timestamp"}}}},
+        ]
+        return {"bool": {"filter": [of_index, {"bool": {"should": out}}]}}
+
+    def _day(self, index: str) -> int | None:
+        try:
+            day = datetime.strptime(index.removeprefix(f"{self.index_prefix}-"), "%Y.%m.%d").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+        return in_ms(day)
+
+    def _page(self, topic: str, page: Window, found: Documents) -> None:
+        query = {"bool": {"filter": [_topic(topic), _range(in_ms(page[0]), in_ms(page[1]))]}}
+        aggs = {"indices": {"terms": {"field": "_index", "size": MOST_INDICES}, "aggs": _by_hour(_figures())}}
+        try:
+            answer = self._search(query, aggs)
+        except TooManyBuckets as error:
+            hours = round((page[1] - page[0]) / HOUR)
+            if hours < 2:
+                raise UsageError(
+                    f"one hour of {self.index_prefix}-* has more partitions and values than one request may ask for"
+                ) from error
+            middle = page[0] + hours // 2 * HOUR
+            self._page(topic, (page[0], middle), found)
+            self._page(topic, (middle, page[1]), found)
+            return
+        for index in answer.get("indices", {}).get("buckets", []):
+            found.indices.add(index["key"])
+            for partition, hour_ms, bucket in self._cells(index):
+                _take(found.figures, Place(partition, hour_ms), bucket)
+                if index["key"] != self.index_of(hour_ms):
+                    found.strays[index["key"]] = found.strays.get(index["key"], 0) + bucket["doc_count"]
+
+    def _outside(self, topic: str, window: Window, found: Documents) -> None:
+        """Documents in the indices of the window's days whose timestamp is of no such day."""
+        day, names = in_ms(window[0].replace(hour=0)), []
+        while day < in_ms(window[1]):
+            names.append(self.index_of(day))
+            day += 24 * HOUR_MS
+        for chunk in _chunks(names, 200):
+            query = {
+                "bool": {"filter": [_topic(topic)], "should": [self.stray(n) for n in chunk], "minimum_should_match": 1}
+            }
+            aggs = {"indices": {"terms": {"field": "_index", "size": MOST_INDICES}}}
+            for bucket in self._search(query, aggs).get("indices", {}).get("buckets", []):
+                found.strays[bucket["key"]] = max(bucket["doc_count"], found.strays.get(bucket["key"], 0))
+                found.indices.add(bucket["key"])
+
+    def _cells(self, answer: Mapping[str, Any]) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
+        for hour in answer.get("hours", {}).get("buckets", []):
+            for bucket in hour["partitions"]["buckets"]:
+                yield int(bucket["key"]), round(hour["key"]), bucket
+
+    def _search(self, query: Mapping[str, Any], aggs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Aggregations over what a query finds; a shard that is away is trouble, not a smaller answer."""
+        return dict(self._elastic.call(lambda: self._aggregate(query, aggs)).get("aggregations", {}))
+
+    def _aggregate(self, query: Mapping[str, Any], aggs: Mapping[str, Any]) -> Any:
+        try:
+            return self._elastic.raw.search(
+                index=f"{self.index_prefix}-*",
+                size=0,
+                query=query,
+                aggregations=aggs,
+                track_total_hits=False,
+                request_cache=False,
+                allow_partial_search_results=False,
+            )
+        except ApiError as error:
+            if "too_many_buckets" in str(error.body):
+                raise TooManyBuckets from error
+            raise
+
+
+def _figures() -> dict[str, Any]:
+    sums = {name: {"sum": {"field": name}} for name in SUMMED}
+    return sums | {f"by_{name}": {"terms": {"field": name, "size": MOST_VALUES}} for name in VALUED}
+
+
+def _by_hour(inner: Mapping[str, Any]) -> dict[str, Any]:
+    hours = {"field": "timestamp", "interval": HOUR_MS, "min_doc_count": 1}
+    return {"hours": {"histogram": hours, "aggs": {"partitions": _partitions(inner)}}}
+
+
+def _partitions(inner: Mapping[str, Any]) -> dict[str, Any]:
+    return {"terms": {"field": "kafka_partition", "size": MOST_PARTITIONS}, "aggs": dict(inner)}
+
+
+def _topic(topic: str) -> dict[str, Any]:
+    return {"term": {"kafka_topic": topic}}
+
+
+def _range(start: int, end: int) -> dict[str, Any]:
+    return {"range": {"timestamp": {"gte": start, "lt": end}}}
+
+
+def _cell(place: Place) -> dict[str, Any]:
+    hour = _range(place.hour_ms, place.hour_ms + HOUR_MS)
+    return {"bool": {"filter": [{"term": {"kafka_partition": place.partition}}, hour]}}
+
+
+def _take(figures: Figures, place: Place, bucket: Mapping[str, Any]) -> None:
+    figures.add(place, bucket["doc_count"], [bucket[name]["value"] for name in SUMMED])
+    for name in VALUED:
+        told = bucket[f"by_{name}"]
+        if told["sum_other_doc_count"]:
+            figures.many.add(name)
+        for value in told["buckets"]:
+            figures.add_value(place, name, value["key"], value["doc_count"])
+
+
+def _pages(window: Window) -> Iterator[Window]:
+    start = window[0]
+    while start < window[1]:
+        end = min(start + FIRST_PAGE_HOURS * HOUR, window[1])
+        yield start, end
+        start = end
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

@@ -1,0 +1,199 @@
+"""Kafka, tables and indices hold the same records: the story of one reconciliation.
+
+The order is what makes it right while both jobs write: first the ledger, which says up to where each of them has stored
+everything; then the documents; then the table. What figures can't explain is a suspicion: the second level looks at it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import DataFrame
+
+from pipelines.errors import SdpError
+from pipelines.flows.reconcile_first import Compared, FirstLevel
+from pipelines.flows.reconcile_ports import History, Published
+from pipelines.flows.reconcile_records import Records, Suspects
+from pipelines.flows.trouble import Patience
+from pipelines.reconcile.hours import LOOKS_BACK, Window, complete_until, default_window, floor_hour, merged
+from pipelines.reconcile.model import Counts, Run, RunState, Verdict
+from pipelines.reconcile.sample import chosen
+from pipelines.reconcile.verdict import verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks for. ``window``: the settled hours that are not proven yet, unless given."""
+
+    window: Window | None = None
+    deep: bool = False
+    sample: int = 0
+    seed: int = 0
+    run_id: str | None = None
+
+
+@dataclass
+class Reconcile:
+    """Reconciles one topic. ``investigate``, ``escalate``: shares of the verdict."""
+
+    topic: str
+    first: FirstLevel
+    records: Records
+    history: History
+    patience: Callable[[], Patience]
+    publish: Published
+    grace: timedelta
+    investigate: float
+    escalate: float
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    on_step: Callable[[str], None] = lambda _: None
+    _seconds: dict[str, float] = field(default_factory=dict, init=False)
+
+    def run(self, wanted: Wanted) -> Run:
+        """Compare, keep findings and run, and publish. A run that is done already is shown again, not repeated.
+
+        Tries again while infrastructure is away; then the run is kept as failed, if that is possible, and Unavailable
+        raised: such a run says nothing about the data.
+        """
+        run_id, began = wanted.run_id or _new_id(self.now()), self.now()
+        patience = self.patience()
+        try:
+            return patience(lambda: self._run(wanted, run_id, began))
+        except SdpError as error:
+            self._keep_failed(wanted, run_id, began, error)
+            raise
+
+    def _run(self, wanted: Wanted, run_id: str, began: datetime) -> Run:
+        self._seconds = {}
+        with self._step("history"):
+            self.history.prepare()
+            known = self.history.runs(began - timedelta(days=30))
+            before = next((r for r in known if r.run_id == run_id), None)
+            if wanted.run_id and before is None:
+                before = self.history.run(run_id)
+        if before is not None and before.state is RunState.DONE:
+            return before
+        past = [r for r in known if r.state is RunState.DONE]
+        proven = proven_windows(past)
+        hint = wanted.window or default_window(began, floor_hour(began - self.grace), complete_until(proven, ()))
+        with self._step("ledger"):
+            said = self.first.ledger(hint, began - LOOKS_BACK, began)
+        settled = self.first.settled(said, began, self.grace)
+        window = wanted.window or default_window(began, settled, complete_until(proven, ()))
+        windows = merged([window, *said.reopened(window, proven, max((r.started_at for r in past), default=began))])
+        with self._step("figures"):
+            figures = self.first.compare(said, windows)
+        notes = [*said.notes(), *figures.notes]
+        with self._step("records"):
+            found, points = self._look(wanted, figures, window, began, notes)
+        run = Run(
+            run_id=run_id,
+            topic=self.topic,
+            started_at=began,
+            finished_at=None,
+            window_from=window[0],
+            window_until=window[1],
+            state=RunState.DONE,
+            verdict=None,
+            deep=wanted.deep,
+            sampled=points,
+            seed=wanted.seed if points else None,
+            offsets=tuple(said.checks),
+            settled_until=settled,
+            hours=tuple(figures.hours()),
+        )
+        with self._step("findings"):
+            run = self._judged(run, found, windows, notes)
+        return self._kept(run, proven, notes, is_new=before is None)
+
+    def _look(
+        self, wanted: Wanted, figures: Compared, window: Window, began: datetime, notes: list[str]
+    ) -> tuple[DataFrame | None, int]:
+        """Findings, or None where there is nothing to look at; and how many records are a sample."""
+        suspects = figures.suspects(began - self.grace, deep=wanted.deep)
+        found = self.records.find(suspects, notes) if suspects is not None else None
+        if not wanted.sample:
+            return found, 0
+        points = chosen(figures.spans(window), wanted.sample, wanted.seed)
+        if not points:
+            return found, 0
+        sampled = self.records.find(Suspects([window], figures.bounds(began - self.grace), points=points), notes)
+        return sampled if found is None else found.unionByName(sampled), len(points)
+
+    def _judged(self, run: Run, found: DataFrame | None, windows: list[Window], notes: list[str]) -> Run:
+        """Keep the findings, and count them."""
+        records = sum(max(h.ledger_ingest, h.table if h.ledger_ingest == 0 else 0) for h in run.hours)
+        if found is not None:
+            self.history.merge(found, run.run_id, run.started_at)
+        if self.history.has_findings():
+            self.history.close_unseen(windows, run.run_id, run.started_at, deep=run.deep)
+        counted = self.history.counts(run.run_id) if found is not None else Counts()
+        hours = tuple(replace(h, discrepant=counted.by_hour.get(h.hour, 0)) for h in run.hours)
+        word = verdict(records, counted.discrepant, counted.lost, investigate=self.investigate, escalate=self.escalate)
+        if word is Verdict.OK and not adds_up(run):
+            notes.append("offsets and ledger do not add up: see the offsets of the run")
+            word = Verdict.WARNING
+        return replace(
+            run,
+            records=records,
+            discrepant=counted.discrepant,
+            lost=counted.lost,
+            verdict=word,
+            kinds=tuple(counted.kinds),
+            hours=hours,
+        )
+
+    def _kept(self, run: Run, proven: list[Window], notes: list[str], *, is_new: bool) -> Run:
+        now_proven = [*proven, *proven_windows([run])] if adds_up(run) else proven
+        gaps = merged(now_proven)[1:]
+        if gaps:
+            start, end = merged(now_proven)[0][1], gaps[0][0]
+            notes.append(
+                f"the completeness watermark stops at {start:%F %H:%M}: the hours up to {end:%F %H:%M} were never "
+                f"reconciled; run: sdp reconcile --from {start:%FT%H:%M} --to {end:%FT%H:%M}"
+            )
+        open_hours = self.history.open_hours() if self.history.has_findings() else []
+        with self._step("watermark"):
+            complete = complete_until(now_proven, open_hours)
+            run = replace(
+                run, complete_until=complete, finished_at=self.now(), notes=tuple(notes), seconds=self._seconds
+            )
+        self.history.save(run, is_new=is_new)
+        self.publish(run)
+        return run
+
+    def _keep_failed(self, wanted: Wanted, run_id: str, began: datetime, error: SdpError) -> None:
+        """Best effort: what is away may be what it would be kept in."""
+        start, end = wanted.window or default_window(began, floor_hour(began - self.grace), None)
+        failed = Run(run_id, self.topic, began, self.now(), start, end, RunState.FAILED, None, failure=str(error))
+        try:
+            self.history.save(failed, is_new=wanted.run_id is None)
+        except Exception:  # noqa: BLE001 the first error is the one that counts
+            return
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        self.on_step(name)
+        start = time.monotonic()
+        yield
+        self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - start
+
+
+def adds_up(run: Run) -> bool:
+    """Whether the ledger covers every offset once."""
+    return not any(o.uncovered or o.doubled for o in run.offsets)
+
+
+def proven_windows(runs: list[Run]) -> list[Window]:
+    """What done runs have looked at when it was settled."""
+    done = [(r.window_from, min(r.window_until, r.settled_until)) for r in runs if r.settled_until and adds_up(r)]
+    return [w for w in done if w[0] < w[1]]
+
+
+def _new_id(now: datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"

@@ -1,0 +1,47 @@
+"""Rows and documents side by side, by coordinates: which of them are not simply the same.
+
+Both sides come in the same columns: FIELDS of a document, ``at_partition`` and ``at_offset`` for the record that they
+are held to be, and ``es_index``. A row's is the index its document belongs into; it has ``ingested_at`` as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from pipelines.records import LOG_FIELDS
+
+AT = ("at_partition", "at_offset")
+OF_KAFKA = (*LOG_FIELDS, "schema_id", "content_hash", "kafka_timestamp")
+"""What a fresh look at Kafka tells, whatever the rules and schemas are by now."""
+FIELDS = (*OF_KAFKA, "@timestamp", "warnings", "kafka_topic", "kafka_partition", "kafka_offset")
+"""What every document holds."""
+
+
+def side_by_side(rows: DataFrame, documents: DataFrame, fields: Sequence[str]) -> DataFrame:
+    """One row per record: AT, ``rows`` (how many), ``row`` and ``documents`` (array), null where there is none."""
+    values = [F.col(f"`{name}`") for name in fields]
+    row = F.struct(*values, "es_index", "ingested_at", "computed_hash")
+    document = F.struct(*values, "es_index", "es_id")
+    held = rows.groupBy(*AT).agg(F.count("*").alias("rows"), F.first(row).alias("row"))
+    found = documents.groupBy(*AT).agg(F.array_sort(F.collect_list(document)).alias("documents"))
+    return held.join(found, list(AT), "full_outer")
+
+
+def is_odd(fields: Sequence[str]) -> Column:
+    """Whether a record is not there exactly once on both sides, in the right place and with the same content."""
+    row, document = F.col("row"), F.element_at("documents", 1)
+    same = [row[name].eqNullSafe(document[name]) for name in fields]
+    is_single = (F.col("rows") == 1) & (F.size("documents") == 1)
+    is_placed = (document["es_id"] == row["request_id"]) & (document["es_index"] == row["es_index"])
+    is_intact = row["computed_hash"].isNull() | (row["computed_hash"] == row["content_hash"])
+    return ~F.coalesce(reduce(Column.__and__, [is_single, is_placed, is_intact, *same]), F.lit(False))
+
+
+def lacks_document() -> Column:
+    """Whether there is a row, and no document under its id."""
+    own = F.exists("documents", lambda d: d["es_id"] == F.col("row")["request_id"])
+    return F.col("row").isNotNull() & ~F.coalesce(own, F.lit(False))

@@ -1,0 +1,54 @@
+"""Offsets that the ledger counts and no table holds."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from functools import reduce
+
+from pyspark.sql import DataFrame, Window
+from pyspark.sql import functions as F
+
+from pipelines.reconcile.hours import from_ms
+from pipelines.records import OffsetRange
+
+
+def holes(
+    ledger: DataFrame,
+    stored: Sequence[DataFrame],
+    cells: Collection[tuple[int, int]],
+    ranges: Collection[OffsetRange],
+) -> DataFrame:
+    """Offsets of the batches concerned that are in none of the tables: ``at_partition``, ``at_offset``, ``hole``.
+
+    ``cells``: (partition, hour in ms); their batches are those that put a record there. ``ranges``: of other batches.
+    ``hole``: the hour in ms that the record may be of, as far as anybody knows. Gaps of the topic are among them.
+    Finding the gaps between sorted offsets costs one sort of these batches' coordinates, and no list of all offsets.
+    """
+    batches = _batches(ledger, cells, ranges)
+    spans = F.broadcast(batches.select("partition", "from_offset", "until_offset", "hole"))
+    held = reduce(DataFrame.unionByName, (t.select("kafka_partition", "kafka_offset") for t in stored))
+    is_inside = (F.col("kafka_partition") == F.col("partition")) & (F.col("kafka_offset") >= F.col("from_offset"))
+    found = held.join(spans, is_inside & (F.col("kafka_offset") < F.col("until_offset")))
+    key = ("partition", "from_offset", "until_offset", "hole")
+    before = spans.select(*key, (F.col("from_offset") - 1).alias("kafka_offset"))
+    behind = spans.select(*key, F.col("until_offset").alias("kafka_offset"))
+    offsets = found.select(*key, "kafka_offset").union(before).union(behind)
+    order = Window.partitionBy("partition", "from_offset", "until_offset").orderBy("kafka_offset")
+    gaps = offsets.withColumn("last", F.lag("kafka_offset").over(order)).where(
+        F.col("kafka_offset") - F.col("last") > 1
+    )
+    missing = F.explode(F.sequence(F.col("last") + 1, F.col("kafka_offset") - 1)).alias("at_offset")
+    each = gaps.select(F.col("partition").alias("at_partition"), missing, "hole")
+    return each.dropDuplicates(["at_partition", "at_offset"])
+
+
+def _batches(ledger: DataFrame, cells: Collection[tuple[int, int]], ranges: Collection[OffsetRange]) -> DataFrame:
+    spark = ledger.sparkSession
+    wanted = spark.createDataFrame(
+        [(p, from_ms(h), h) for p, h in sorted(cells)], "partition INT, hour TIMESTAMP, hole BIGINT"
+    )
+    each = ledger.select("partition", "from_offset", "until_offset", F.explode("hours").alias("of"))
+    each = each.withColumn("hour", F.col("of")["hour"]).join(F.broadcast(wanted), ["partition", "hour"])
+    of_cells = each.groupBy("partition", "from_offset", "until_offset").agg(F.min("hole").alias("hole"))
+    spans = [(r.partition, r.from_offset, r.until_offset, None) for r in ranges]
+    return of_cells.unionByName(spark.createDataFrame(spans, of_cells.schema))

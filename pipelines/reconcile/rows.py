@@ -1,0 +1,57 @@
+"""Figures of the valid table, in one pass over the columns they need."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+
+from pipelines.reconcile.figures import SUMMED, VALUED, WHOLE, Figures, Place
+from pipelines.reconcile.hours import Window
+
+HOUR_MS = 3_600_000
+_KEYS = ("kafka_partition", "hour_ms", "block")
+
+
+def within(window: Window) -> Column:
+    """Rows of the valid table that are stored under these hours; in words that prune partitions."""
+    (first, last), hour = window, F.col("hour")
+    start, end = F.lit(first.date()), F.lit(last.date())
+    is_after = (F.col("date") > start) | ((F.col("date") == start) & (hour >= first.hour))
+    is_before = (F.col("date") < end) | ((F.col("date") == end) & (hour < last.hour))
+    return F.col("date").between(start, end) & is_after & is_before
+
+
+def summed(rows: DataFrame, block_size: int | None = None, without: Collection[str] = ()) -> DataFrame:
+    """Figures of the rows per partition, event hour and block: few rows, however many there were.
+
+    Out: _KEYS, ``name`` (null for sums, else the field whose ``value`` is counted), ``records`` and SUMMED. First all
+    fields with few values at once, then each of them: the second pass sees what is left of the first.
+    ``without``: fields whose values are too many to be told.
+    """
+    valued = [name for name in VALUED if name not in without]
+    hour = F.col("timestamp") - F.pmod(F.col("timestamp"), F.lit(HOUR_MS))
+    block = F.lit(WHOLE).cast("bigint") if block_size is None else F.floor(F.col("kafka_offset") / block_size)
+    keys = [F.col("kafka_partition"), hour.alias("hour_ms"), block.alias("block")]
+    sums = [F.sum(name).alias(f"sum_{name}") for name in SUMMED]
+    groups = rows.groupBy(*keys, *valued).agg(F.count("*").alias("records"), *sums)
+    pairs = [F.struct(F.lit(n).alias("name"), F.col(n).cast("string").alias("value")) for n in valued]
+    whole = F.struct(F.lit(None).cast("string").alias("name"), F.lit(None).cast("string").alias("value"))
+    told = groups.select(
+        *_KEYS, "records", *(f"sum_{n}" for n in SUMMED), F.explode(F.array(whole, *pairs)).alias("of")
+    )
+    totals = [F.sum(c).alias(c) for c in ("records", *(f"sum_{n}" for n in SUMMED))]
+    return told.groupBy(*_KEYS, F.col("of")["name"].alias("name"), F.col("of")["value"].alias("value")).agg(*totals)
+
+
+def figures(found: Iterable[Row]) -> Figures:
+    """What the rows of ``summed`` say."""
+    out = Figures()
+    for r in found:
+        place = Place(r["kafka_partition"], r["hour_ms"], r["block"])
+        if r["name"] is None:
+            out.add(place, r["records"], [r[f"sum_{n}"] for n in SUMMED])
+        elif r["value"] is not None:
+            out.add_value(place, r["name"], r["value"], r["records"])
+    return out

@@ -1,0 +1,207 @@
+"""Three sides on real servers: what was damaged is found and nothing else, and a clean system gives no finding."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from elasticsearch import Elasticsearch
+
+from pipelines import bootstrap
+from pipelines.contracts.canonical import content_hash
+from pipelines.flows import reconcile_records
+from pipelines.flows.reconcile import Wanted
+from pipelines.reconcile.model import Run, Verdict
+from pipelines.records import FINDINGS, LEDGER, RUNS, VALID
+from tests.world import NOW_MS, World, fields, record
+
+HOUR_MS = 3_600_000
+
+OLDER_LEDGER = """query STRING, query_id STRING, batch_id BIGINT, topic STRING, partition INT, from_offset BIGINT,
+    until_offset BIGINT, valid BIGINT, invalid BIGINT, gaps BIGINT, lost BIGINT, rule_set_fingerprint STRING,
+    committed_at TIMESTAMP, date DATE"""
+
+
+def index_of(world: World, timestamp_ms: int) -> str:
+    return f"{world.settings.elasticsearch.index_prefix}-{datetime.fromtimestamp(timestamp_ms / 1000, UTC):%Y.%m.%d}"
+
+
+def ledger_hours(world: World, job: str) -> dict[tuple[int, datetime], tuple[int, int]]:
+    """(partition, hour) → valid records and their hashes, as the ledger of one job has them."""
+    out: dict[tuple[int, datetime], tuple[int, int]] = {}
+    for row in world.table(LEDGER).where(f"query = '{job}'").collect():
+        assert sum(h["valid"] for h in row["hours"]) == row["valid"]
+        for h in row["hours"]:
+            valid, hashes = out.get((row["partition"], h["hour"]), (0, 0))
+            out[row["partition"], h["hour"]] = valid + h["valid"], hashes + h["content_hash"]
+    return out
+
+
+def test_the_ledger_knows_the_hours_of_what_was_stored(world: World) -> None:
+    """Duplicates in a batch and over batches, and what Elasticsearch refuses, are taken out of their hours."""
+    database = world.settings.metastore.database
+    world.spark.sql(f"CREATE DATABASE {database} LOCATION '{world.settings.warehouse_uri}/{database}.db'")
+    world.spark.sql(f"CREATE TABLE {database}.{LEDGER} ({OLDER_LEDGER}) USING delta PARTITIONED BY (date)")
+    client = Elasticsearch(world.settings.elasticsearch.url)
+    client.indices.create(
+        index=index_of(world, NOW_MS - 2 * 24 * HOUR_MS),
+        mappings={"dynamic": "strict", "properties": {"payload_size": {"type": "byte"}}},
+    )
+    refused = record(timestamp=NOW_MS - 2 * 24 * HOUR_MS)
+    values = [record(), record(timestamp=NOW_MS - HOUR_MS), record(), record(timestamp=NOW_MS - 5 * HOUR_MS)]
+    world.send([*(world.encode(v) for v in [*values, values[1], refused]), b"garbage"], partition=3)
+    world.run("ingest")
+    world.run("index")
+    world.send([world.encode(v) for v in [values[0], record()]], partition=3)
+    world.run("ingest")
+    world.run("index")
+    expected: dict[tuple[int, datetime], tuple[int, int]] = {}
+    for row in world.valid().values():
+        hour = datetime.fromtimestamp(row["timestamp"] // HOUR_MS * 3600, UTC).replace(tzinfo=None)
+        valid, hashes = expected.get((3, hour), (0, 0))
+        expected[3, hour] = valid + 1, hashes + content_hash(fields(row))
+    assert sum(valid for valid, _ in expected.values()) == 6
+    assert ledger_hours(world, "ingest") == expected
+    lost_hour = datetime.fromtimestamp(refused["timestamp"] // HOUR_MS * 3600, UTC).replace(tzinfo=None)
+    assert ledger_hours(world, "index") == {at: sums for at, sums in expected.items() if at[1] != lost_hour}
+
+
+def moment(ms: int) -> datetime:
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def hour_ago(hours: int) -> int:
+    """Start of an hour so long ago."""
+    return (NOW_MS // HOUR_MS - hours) * HOUR_MS
+
+
+WINDOW = (moment(hour_ago(6)), moment(hour_ago(2)))
+
+
+def reconcile(world: World, **wanted: Any) -> Run:
+    return bootstrap.reconcile(world.settings, world.spark).run(Wanted(**wanted))
+
+
+def found(world: World, state: str = "open") -> set[tuple[str, str, int, int, str | None]]:
+    rows = world.table(FINDINGS).where(f"state = '{state}'").collect()
+    keys = [(r["kind"], r["side"], r["kafka_partition"], r["kafka_offset"], r["field"]) for r in rows]
+    assert len(set(keys)) == len(keys)
+    return set(keys)
+
+
+def fill(world: World, hours: int = 4, each: int = 30) -> dict[tuple[int, int], dict[str, Any]]:
+    """Coordinates → record; spread evenly over partitions and hours 6 to 3 ago, with a few bad ones between."""
+    sent: dict[tuple[int, int], dict[str, Any]] = {}
+    for partition in range(12):
+        values = []
+        for n in range(hours * each):
+            value = record(timestamp=hour_ago(6 - n // each) + n * 1_000, response_time_ms=n, payload_size=100 + n)
+            sent[partition, n] = value
+            values.append(world.encode(value))
+        world.send([*values, b"garbage"], partition=partition)
+    return sent
+
+
+class Vandal:
+    """Damages documents and rows, each by its coordinates."""
+
+    def __init__(self, world: World, sent: dict[tuple[int, int], dict[str, Any]]) -> None:
+        self.world, self.sent = world, sent
+        self.client = Elasticsearch(world.settings.elasticsearch.url)
+        self.table = f"{world.settings.metastore.database}.{VALID}"
+
+    def place(self, at: tuple[int, int]) -> dict[str, Any]:
+        return {"index": index_of(self.world, self.sent[at]["timestamp"]), "id": self.sent[at]["request_id"]}
+
+    def delete(self, *places: tuple[int, int]) -> None:
+        for at in places:
+            self.client.delete(**self.place(at))
+
+    def alter(self, at: tuple[int, int], **changes: Any) -> None:
+        self.client.update(**self.place(at), doc=changes)
+
+    def copy(self, at: tuple[int, int], **to: str) -> None:
+        source = self.client.get(**self.place(at))["_source"]
+        self.client.index(**{**self.place(at), **to}, document=source)
+
+    def rows(self, *places: tuple[int, int]) -> str:
+        return " OR ".join(f"(kafka_partition = {p} AND kafka_offset = {o})" for p, o in places)
+
+    def delete_rows(self, *places: tuple[int, int]) -> None:
+        self.world.spark.sql(f"DELETE FROM {self.table} WHERE {self.rows(*places)}")
+
+    def double_rows(self, *places: tuple[int, int]) -> None:
+        self.world.spark.sql(f"INSERT INTO {self.table} SELECT * FROM {self.table} WHERE {self.rows(*places)}")
+
+
+def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = fill(world)
+    world.run("ingest")
+    world.run("index")
+    clean = reconcile(world, window=WINDOW, sample=25, seed=3)
+    assert (clean.verdict, clean.records, clean.discrepant, clean.kinds) == (Verdict.OK, len(sent), 0, ())
+    assert (clean.sampled, clean.complete_until) == (25, WINDOW[1])
+    assert [h.table for h in clean.hours] == [h.documents for h in clean.hours] == [360] * 4
+    assert [h.ledger_ingest for h in clean.hours] == [h.ledger_index for h in clean.hours] == [360] * 4
+    assert all((o.uncovered, o.doubled, o.covered) == (0, 0, 121) for o in clean.offsets)
+
+    vandal = Vandal(world, sent)
+    vandal.delete((0, 0))
+    vandal.alter((1, 35), response_time_ms=999)
+    vandal.alter((2, 66), http_method="PUT")
+    vandal.copy((3, 99), id="another-id")
+    yesterday = index_of(world, sent[4, 100]["timestamp"] - 24 * HOUR_MS)
+    vandal.copy((4, 100), index=yesterday)
+    vandal.delete((4, 100))
+    vandal.delete_rows((5, 5), (5, 40))
+    vandal.double_rows((6, 6))
+    vandal.delete((7, 31))  # and a copy of its neighbour: the count of the hour stays as it was
+    vandal.copy((7, 32), id="the-neighbour-again")
+    lost_hour = [(8, n) for n in range(60, 90)]
+    vandal.delete(*lost_hour)
+    vandal.delete((9, 9))
+    vandal.delete_rows((9, 9))
+    vandal.alter((10, 10), timestamp=sent[10, 10]["timestamp"] + HOUR_MS)
+    vandal.client.indices.refresh(index="*")
+    expected: set[tuple[str, str, int, int, str | None]] = {
+        ("missing", "elasticsearch", 0, 0, None),
+        ("differs", "elasticsearch", 1, 35, "response_time_ms"),
+        ("differs", "elasticsearch", 2, 66, "http_method"),
+        ("doubled", "elasticsearch", 3, 99, None),
+        ("misplaced", "elasticsearch", 4, 100, None),
+        ("missing", "valid", 5, 5, None),
+        ("missing", "valid", 5, 40, None),
+        ("doubled", "valid", 6, 6, None),
+        ("missing", "elasticsearch", 7, 31, None),
+        ("doubled", "elasticsearch", 7, 32, None),
+        *(("missing", "elasticsearch", p, o, None) for p, o in lost_hour),
+        ("missing", "elasticsearch", 9, 9, None),
+        ("missing", "valid", 9, 9, None),
+        ("differs", "elasticsearch", 10, 10, "timestamp"),
+    }
+    monkeypatch.setattr(reconcile_records, "FEWEST_NARROWED", 0)
+    for settings in (world.settings, world.with_settings(reconcile={"block_offsets": 16})):
+        run = bootstrap.reconcile(settings, world.spark).run(Wanted(window=WINDOW))
+        assert found(world) == expected
+        assert (run.discrepant, run.lost) == (42, 35)
+        assert run.verdict is Verdict.ESCALATE
+        assert run.complete_until == WINDOW[0]
+    named = {(r["kafka_partition"], r["kafka_offset"]): r for r in world.table(FINDINGS).collect()}
+    assert all(r["request_id"] == sent[at]["request_id"] for at, r in named.items())
+    assert (named[1, 35]["expected"], named[1, 35]["found"]) == ("35", "999")
+    assert (named[4, 100]["es_index"], named[3, 99]["es_id"]) == (yesterday, "another-id")
+
+    vandal.alter((11, 11), user_agent="somebody else")
+    expected.add(("differs", "elasticsearch", 11, 11, "user_agent"))
+    assert reconcile(world, window=WINDOW, run_id="first").discrepant == 42
+    deep = reconcile(world, window=WINDOW, deep=True, run_id="deep")
+    assert found(world) == expected
+    assert deep.discrepant == 43
+    assert reconcile(world, window=WINDOW, run_id="deep") == deep
+    assert world.table(RUNS).where("run_id = 'deep'").count() == 1
+
+    vandal.alter((1, 35), response_time_ms=35)
+    reconcile(world, window=WINDOW)
+    gone = ("differs", "elasticsearch", 1, 35, "response_time_ms")
+    assert (found(world), found(world, "gone")) == (expected - {gone}, {gone})
