@@ -104,7 +104,8 @@ def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     tables.create_missing()
     topic = settings.kafka.topic
     admin = KafkaAdmin(settings.kafka)
-    return Status(topic, lambda: admin.watermarks(topic), tables, Elastic(spark, settings.elasticsearch))
+    documents = Elastic(spark, settings.elasticsearch)
+    return Status(topic, lambda: admin.watermarks(topic), tables, documents, Completeness(tables).until)
 
 
 def reconcile(

@@ -39,9 +39,12 @@ def status(env: Env = None, overrides: Set = None, as_json: Json = False) -> Non
         found = bootstrap.status(load(env, overrides))
         jobs, away = job_states(found)
         recent, last = found.refusals(datetime.now(UTC) - timedelta(hours=RECENT_HOURS))
-    print_json(as_data(jobs, away) | {"refused": refused_data(recent, last)}) if as_json else show(jobs, away)
+        until = found.complete_until()
+    more = {"refused": refused_data(recent, last), "complete_until": until}
+    print_json(as_data(jobs, away) | more) if as_json else show(jobs, away)
     if not as_json:
         show_refused(recent, last)
+        say(f"proven complete until {until:%Y-%m-%d %H:%M} UTC" if until else "nothing is proven complete yet")
     if any(job.problems for job in jobs):
         raise typer.Exit(1)
     if away:

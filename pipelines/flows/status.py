@@ -107,6 +107,8 @@ class Status:
     watermarks: Callable[[], Mapping[int, tuple[int, int]]]
     tables: TableStore
     documents: Documents
+    complete_until: Callable[[], datetime | None] = lambda: None
+    """The completeness watermark."""
 
     def ingest(self) -> JobState:
         """Kafka to Delta."""

@@ -141,6 +141,7 @@ class FakeStatus:
         self, ingest: JobState, index: JobState | None = None, refused: tuple[Refusals, Refusals | None] | None = None
     ) -> None:
         self._ingest, self._index, self._refused = ingest, index, refused or (Refusals(0, 0, {}), None)
+        self.complete_until = lambda: datetime(2026, 1, 31, 11, tzinfo=UTC)
 
     def ingest(self) -> JobState:
         return self._ingest
@@ -199,6 +200,7 @@ def test_what_adds_up_is_shown_and_exits_with_0(shown: pytest.MonkeyPatch) -> No
     assert ["all", "", "", "10", "900", "90", "7", "3", "900", "90"] in cells
     assert "ingest: 1,000 offsets read = 900 valid + 90 invalid + 7 gaps + 3 lost" in result.stdout
     assert result.stdout.count("it adds up") == 2
+    assert "proven complete until 2026-01-31 11:00 UTC" in result.stdout
 
 
 def test_states_of_invalid_rows_are_shown_once_there_is_more_than_one(shown: pytest.MonkeyPatch) -> None:
