@@ -11,6 +11,7 @@ from pipelines import bootstrap
 from pipelines.adapters.document_repairs import DocumentRepairs
 from pipelines.adapters.repair_journal import RepairJournal
 from pipelines.adapters.repairs import Repairs
+from pipelines.adapters.table_repairs import TableRepairs
 from pipelines.adapters.tables import OF_JOBS, OF_RECONCILIATION
 from pipelines.flows.ports import Steps
 from pipelines.flows.reconcile import Wanted
@@ -35,13 +36,14 @@ def repair(
     topic, place = settings.kafka.topic, f"{settings.checkpoints_uri}/{JOB}"
     stop = threading.Event()
     patience = Patience(f"the repair of {topic}", settings.repair.retry_for_s, parts.log.retry, stop)
-    patience(lambda: parts.tables.create_missing((*OF_JOBS, *OF_RECONCILIATION)))
+    tables = TableRepairs(spark, settings.metastore.database, settings.warehouse_uri)
+    patience(lambda: tables.create_missing((*OF_JOBS, *OF_RECONCILIATION)))
     documents = DocumentRepairs(spark, settings.elasticsearch)
-    book = Repairs(spark, parts.tables, settings.metastore.database, topic)
+    book = Repairs(spark, tables, settings.metastore.database, topic)
     truth = Truth(
         topic=topic,
         schemas=parts.schemas,
-        tables=parts.tables,
+        tables=tables,
         broker=parts.broker,
         finder=documents,
         known_rules=parts.rule_sets,
@@ -52,7 +54,7 @@ def repair(
         book=book,
         log=RepairJournal(parts.files, f"{place}.pending"),
         lease=bootstrap.lease_of(JOB, settings, parts.files),
-        chunk=RepairChunk(truth, parts.tables, documents, book, on_step),
+        chunk=RepairChunk(truth, tables, documents, book, on_step),
         again=again or _reconciling(settings, spark, stop),
         patience=patience,
         on_phase=on_phase,

@@ -11,7 +11,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.adapters.tables import COLUMNS, Tables
+from pipelines.adapters.table_repairs import TableRepairs
+from pipelines.adapters.tables import COLUMNS
 from pipelines.errors import UsageError
 from pipelines.ingest.coordinates import PARTITION_BITS, record_key
 from pipelines.reconcile.model import Finding, FindingState, Kind, RunState, Side
@@ -30,7 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Repairs:
     """The tables of reconciliation, as a repair reads and writes them."""
 
-    def __init__(self, spark: SparkSession, tables: Tables, database: str, topic: str) -> None:
+    def __init__(self, spark: SparkSession, tables: TableRepairs, database: str, topic: str) -> None:
         self._spark, self._tables, self._database, self._topic = spark, tables, database, topic
 
     def meant(self, asked: str) -> tuple[str, bool]:

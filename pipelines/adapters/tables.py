@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import reduce
 
@@ -108,7 +108,7 @@ _FILTERED = {
 """Columns with min/max statistics: those that queries filter on. Statistics on all fields cost 5 to 20 % of a write."""
 
 
-_CONFLICTS = (
+CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
     ConcurrentDeleteReadException,
@@ -120,7 +120,7 @@ _CONFLICTS = (
 _REDEFINED = (MetadataChangedException, ProtocolChangedException)
 """Somebody else changed a column or a property of the table; Delta then refuses every commit that began before."""
 
-_A_FEW_TIMES, _LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
+A_FEW_TIMES, LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
 
 _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EMPTY_LOCATION")
 """What is said where another job has made a table, or is half-way."""
@@ -129,7 +129,7 @@ _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EM
 def _may_be_there_now(error: BaseException) -> bool:
     """Whether another job makes the table, or has made it, in the same moment."""
     made = isinstance(error, AnalysisException) and any(sign in str(error) for sign in _MADE_BY_ANOTHER)
-    return made or isinstance(error, (*_REDEFINED, *_CONFLICTS))
+    return made or isinstance(error, (*_REDEFINED, *CONFLICTS))
 
 
 class Tables:
@@ -156,7 +156,7 @@ class Tables:
                 raise MetastoreUnavailable("Hive metastore", str(uri), str(error).splitlines()[0]) from error
             raise
 
-    @retry(retry=retry_if_exception(_may_be_there_now), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    @retry(retry=retry_if_exception(_may_be_there_now), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _create(self, table: str) -> None:
         partitioned = f"PARTITIONED BY ({_PARTITIONED_BY[table]}) " if table in _PARTITIONED_BY else ""
         self._spark.sql(
@@ -202,7 +202,7 @@ class Tables:
         """
         self._append(table, frame, key, 0, batch)
 
-    @retry(retry=retry_if_exception_type(_REDEFINED), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    @retry(retry=retry_if_exception_type(_REDEFINED), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _append(self, table: str, frame: DataFrame, app_id: str, version: int, batch: Batch) -> None:
         """Append once per application id and version; again if a property or column of the table changed meanwhile."""
         narrow = frame.coalesce(self._spark.sparkContext.defaultParallelism)
@@ -223,9 +223,7 @@ class Tables:
         rows = self._spark.sql(f"SHOW TBLPROPERTIES {self._database}.{table}").where(F.col("key") == key).collect()
         return str(rows[0]["value"]) if rows else None
 
-    @retry(
-        retry=retry_if_exception_type((*_REDEFINED, *_CONFLICTS)), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True
-    )
+    @retry(retry=retry_if_exception_type((*_REDEFINED, *CONFLICTS)), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _redefine(self, statement: str) -> None:
         self._spark.sql(statement)
 
@@ -237,31 +235,6 @@ class Tables:
         """Give the rows with the coordinates and ``date`` of ``changes`` the values of ``columns``, once per batch."""
         values = {name: f"changes.`{name}`" for name in columns}
         self._merge(table, changes, ("date",), batch, lambda merge: merge.whenMatchedUpdate(set=values))
-
-    @retry(retry=retry_if_exception_type(_CONFLICTS), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
-    def set_where(
-        self, table: str, changes: DataFrame, same: Column, only: Column, values: Mapping[str, Column]
-    ) -> None:
-        """Give rows (``held``) that match one of ``changes`` new values, as far as they fulfil ``only``."""
-        target = DeltaTable.forName(self._spark, f"{self._database}.{table}").alias("held")
-        merge = target.merge(changes.alias("changes"), same)
-        merge.whenMatchedUpdate(condition=only, set=dict(values)).execute()
-
-    def replace(self, table: str, rows: DataFrame) -> None:
-        """Let the table hold each row exactly once, whatever it holds at its coordinates: in one commit, so never none.
-
-        ``rows``: one per coordinates.
-        """
-        values = {name: f"changes.`{name}`" for name in rows.columns}
-        old, new = (rows.withColumn("is_new", F.lit(is_new)) for is_new in (False, True))
-        self._merge(
-            table,
-            old.unionByName(new),
-            (),
-            None,
-            lambda merge: merge.whenMatchedDelete().whenNotMatchedInsert("changes.is_new", values),
-            ~F.col("changes.is_new"),
-        )
 
     def committed(self, table: str, batch: Batch) -> int:
         """Rows of the batch that the table holds: from the newest commit if it is this batch's, else counted."""
@@ -278,7 +251,7 @@ class Tables:
         """Delete all rows of ``topic`` at or behind the offset that ``starts`` gives for their partition."""
         DeltaTable.forName(self._spark, f"{self._database}.{table}").delete(behind(starts, topic))
 
-    @retry(retry=retry_if_exception_type(_CONFLICTS), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    @retry(retry=retry_if_exception_type(CONFLICTS), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _merge(
         self,
         table: str,
