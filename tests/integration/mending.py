@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -94,12 +95,14 @@ class Mending:
         """Repair in this process. ``still``: ids of documents that the second reconciliation finds again."""
         still = how.pop("still", ())
 
+        run_id = f"again-{uuid.uuid4().hex}"
+
         def again(since: datetime, until: datetime, deep: bool) -> str:
             assert not deep
             assert until - since >= timedelta(hours=1)
             is_wrong = F.col("es_id").isin(list(still)) & (F.col("state") == "open")
-            self._delta(FINDINGS).update(is_wrong, {"last_run_id": F.lit("run-again")})
-            return "run-again"
+            self._delta(FINDINGS).update(is_wrong, {"last_run_id": F.lit(run_id)})
+            return run_id
 
         flow = bootstrap_repair.repair(self.world.settings, self.world.spark, again=again)
         pace = Pace(rate=0, chunk=how.pop("chunk", 1_000))
