@@ -23,6 +23,7 @@ from pipelines.cli import (
     produce,
     quality,
     reconcile,
+    repair,
     rules,
     run,
     schemas,
@@ -69,6 +70,7 @@ rules.register(app)
 badrows.register(app)
 quality.register(app)
 reconcile.register(app)
+repair.register(app)
 submit.register(app)
 
 
