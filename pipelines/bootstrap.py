@@ -15,6 +15,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.adapters.checkpoint import Checkpoint
+from pipelines.adapters.daily_indices import DailyIndices
 from pipelines.adapters.dead_letters import DeadLetterTopic
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.exposition import Exposition
@@ -27,6 +28,7 @@ from pipelines.adapters.pinned_rules import PinnedRules
 from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.replay_journal import ReplayJournal
+from pipelines.adapters.retirements import Retirements
 from pipelines.adapters.rule_book import RuleBook, rule_file_reader
 from pipelines.adapters.rule_sets import RuleSets
 from pipelines.adapters.schemas import RegisteredSchemas
@@ -34,7 +36,7 @@ from pipelines.adapters.spark import conf, session
 from pipelines.adapters.spark_progress import following as following  # for cli
 from pipelines.adapters.stream import KafkaBroker, KafkaStream
 from pipelines.adapters.submission import Submission, arguments
-from pipelines.adapters.tables import Tables
+from pipelines.adapters.tables import OF_JOBS, OF_MAINTENANCE, Tables
 from pipelines.badrows.dissect import dissect
 from pipelines.badrows.recipe import Recipe
 from pipelines.badrows.recipe_file import load_recipe
@@ -82,17 +84,18 @@ def ask_to_stop(name: str, settings: Settings, spark: SparkSession | None = None
     """Ask the job to stop after its running batch, wherever it runs, through its checkpoint's file system."""
     here = settings.spark.model_copy(update={"master": "local[1]"})  # a file is all it takes, not a cluster
     spark = spark or spark_session(settings.model_copy(update={"spark": here}), "sdp-stop")
-    return _lease(name, settings, HadoopFiles(spark)).ask_to_stop()
+    return lease(name, settings, HadoopFiles(spark)).ask_to_stop()
 
 
 def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     """Wire the state of both jobs."""
     spark = spark or spark_session(settings, "sdp-status")
     tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
-    tables.create_missing()
+    tables.create_missing((*OF_JOBS, *OF_MAINTENANCE))
     topic = settings.kafka.topic
-    admin = KafkaAdmin(settings.kafka)
-    return Status(topic, lambda: admin.watermarks(topic), tables, Elastic(spark, settings.elasticsearch))
+    admin, store = KafkaAdmin(settings.kafka), Elastic(spark, settings.elasticsearch)
+    log = Retirements(spark, tables, settings.metastore.database, DailyIndices(settings.elasticsearch).names)
+    return Status(topic, lambda: admin.watermarks(topic), tables, store, lambda name: log.retired(name, topic))
 
 
 def topics(settings: Settings) -> Topics:
@@ -202,7 +205,7 @@ def replay(
         tables=parts.tables,
         ledger=parts.ledger,
         journal=ReplayJournal(parts.files, f"{parts.place}.pending"),
-        lease=_lease(JOB, settings, parts.files),
+        lease=lease(JOB, settings, parts.files),
         chunk=chunk,
     )
     return ReplayKit(flow, wanted, registered, frozenset(parts.rules.personal))
@@ -364,7 +367,7 @@ class _Wiring:
             ledger=self.ledger,
             tables=self.tables,
             position=Position(self.name, topic, journal, self.ledger, self.tables, self.broker, written),
-            lease=_lease(self.name, self.settings, self.files),
+            lease=lease(self.name, self.settings, self.files),
             on_step=self.on_step,
             on_retry=self.log.retry,
             trigger_s=timing.trigger_s,
@@ -378,7 +381,8 @@ def _place(name: str, settings: Settings) -> str:
     return f"{settings.checkpoints_uri}/{name}"
 
 
-def _lease(name: str, settings: Settings, files: HadoopFiles) -> Lease:
+def lease(name: str, settings: Settings, files: HadoopFiles) -> Lease:
+    """Keeps a second copy of what is named so out."""
     return Lease(files, f"{_place(name, settings)}.lease", name)
 
 

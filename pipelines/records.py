@@ -37,6 +37,7 @@ AUDIT = "badrow_audit"
 RUNS = "reconciliation_runs"
 FINDINGS = "reconciliation_findings"
 REPAIRS = "reconciliation_audit"
+RETIREMENTS = "retirements"
 
 DUPLICATE = "duplicate_request_id"
 """Code of the violation of a record whose ``request_id`` was stored before."""

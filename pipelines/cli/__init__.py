@@ -15,7 +15,21 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from pipelines.cli import badrows, demo, options, produce, rules, run, schemas, stack, status, submit, topics
+from pipelines.cli import (
+    badrows,
+    demo,
+    lag,
+    maintain,
+    options,
+    produce,
+    rules,
+    run,
+    schemas,
+    stack,
+    status,
+    submit,
+    topics,
+)
 from pipelines.errors import SdpError
 from pipelines.monitoring import logs
 
@@ -51,6 +65,8 @@ topics.register(app)
 schemas.register(app)
 rules.register(app)
 badrows.register(app)
+maintain.register(app)
+lag.register(app)
 submit.register(app)
 
 
