@@ -60,14 +60,20 @@ class Retirements:
 
     def retired(self, store: str, topic: str) -> dict[int, Retired]:
         """Kafka partition → what is gone of it."""
-        ours = self._of(store).where(F.col("topic") == topic)
-        open_ones = {c.unit for c in self.begun(store)}
-        held = self._held(store, open_ones) if open_ones else set()
-        counted = ours.where((F.col("state") == DONE) | _in(open_ones - held)) if open_ones else ours
+        is_begun = F.col("state") == BEGUN
+        unit = [F.when(is_begun, F.col(name)).alias(name) for name in ("unit", "status")]  # all that is done is one
         is_replayed = F.col("status") == RowStatus.REPLAYED.value
         sums = [F.sum("rows").alias("rows"), F.sum(F.when(is_replayed, F.col("rows")).otherwise(0)).alias("replayed")]
-        found = counted.groupBy("partition").agg(*sums).collect()
-        return {r["partition"]: Retired(r["rows"], r["replayed"]) for r in found}
+        ours = self._of(store).where(F.col("topic") == topic)
+        found = ours.groupBy("partition", "state", *unit).agg(*sums).collect()
+        begun = {Unit(r["unit"], r["status"]) for r in found if r["state"] == BEGUN}
+        held = self._held(store, begun) if begun else set()
+        gone: dict[int, Retired] = {}
+        for r in found:
+            if r["state"] == DONE or Unit(r["unit"], r["status"]) not in held:
+                so_far = gone.get(r["partition"], Retired())
+                gone[r["partition"]] = Retired(so_far.rows + r["rows"], so_far.replayed + r["replayed"])
+        return gone
 
     def _held(self, store: str, units: Collection[Unit]) -> set[Unit]:
         """Those of the units that are still there."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -22,6 +23,8 @@ ROLLED_UP = "rolled-up"
 """``query_id`` of a row of the ledger that stands for many old ones."""
 
 _SAFETY = "spark.databricks.delta.retentionDurationCheck.enabled"
+_LISTING = "spark.sql.sources.parallelPartitionDiscovery.parallelism"
+"""Tasks that list the folders of a table; the default of 10,000 takes minutes for any table, however small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class TableFiles:
         return Compacted(int(metrics["numFilesRemoved"]), int(metrics["numFilesAdded"]))
 
     def removable(self, table: str, hours: int) -> int:
-        """Files that ``vacuum`` would delete."""
+        """Files that ``vacuum`` would delete; Delta counts no further than 1,000."""
         return len(self._vacuum(table, hours, " DRY RUN"))
 
     def vacuum(self, table: str, hours: int) -> None:
@@ -103,15 +106,36 @@ class TableFiles:
         writer.option("replaceWhere", f"date < '{day.isoformat()}'").save(location)
 
     def _vacuum(self, table: str, hours: int, how: str = "") -> list[Any]:
-        before = self._spark.conf.get(_SAFETY, None)
-        self._spark.conf.set(_SAFETY, "false")  # the flow has checked, by its own words
-        try:
+        with self._conf(), self._console_on_stderr():
             return self._spark.sql(f"VACUUM {self._database}.{table} RETAIN {int(hours)} HOURS{how}").collect()
+
+    @contextmanager
+    def _conf(self) -> Iterator[None]:
+        """What VACUUM needs, for this block: no check of its own, as the flow has made it, and a few tasks only."""
+        wanted = {_SAFETY: "false", _LISTING: str(4 * self._spark.sparkContext.defaultParallelism)}
+        before = {key: self._spark.conf.get(key, None) for key in wanted}
+        for key, value in wanted.items():
+            self._spark.conf.set(key, value)
+        try:
+            yield
         finally:
-            if before is None:
-                self._spark.conf.unset(_SAFETY)
-            else:
-                self._spark.conf.set(_SAFETY, before)
+            for key, old in before.items():
+                if old is None:
+                    self._spark.conf.unset(key)
+                else:
+                    self._spark.conf.set(key, old)
+
+    @contextmanager
+    def _console_on_stderr(self) -> Iterator[None]:
+        """Delta prints what it deleted to the console of Scala, where our result goes."""
+        jvm: Any = self._spark.sparkContext._jvm
+        console = getattr(getattr(jvm.scala, "Console$"), "MODULE$")
+        before = console.out()
+        console.setOutDirect(jvm.java.lang.System.err)
+        try:
+            yield
+        finally:
+            console.setOutDirect(before)
 
     def _files(self, location: str) -> DataFrame:
         """One row per file of the newest version: partitionValues, size."""

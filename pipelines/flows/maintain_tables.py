@@ -21,6 +21,7 @@ SAFE_VACUUM_HOURS = 168
 """Below this Delta itself refuses: a query that runs for longer may still read the files."""
 
 PARTITIONS_AT_ONCE = 24
+COUNTED = 1_000
 
 
 class Merged(Protocol):
@@ -38,7 +39,9 @@ class Files(Protocol):
     def existing(self, tables: Sequence[str]) -> list[str]: ...
     def crowded(self, table: str, at_least: int) -> list[Partition]: ...
     def compact(self, table: str, partitions: Sequence[Partition]) -> Merged: ...
-    def removable(self, table: str, hours: int) -> int: ...
+    def removable(self, table: str, hours: int) -> int:
+        """How many files are not needed any more; not counted further than ``COUNTED``."""
+
     def vacuum(self, table: str, hours: int) -> None: ...
     def older(self, table: str, day: date, *, drop_open: bool) -> list[Count]: ...
     def drop_older(self, table: str, day: date, *, drop_open: bool) -> None: ...
@@ -132,7 +135,8 @@ class Vacuum:
             if number:
                 if not dry_run:
                     self.files.vacuum(table, self.hours)
-                told(Step("delete files", table, f"{number:,} files older than {self.hours} hours"))
+                shown = f"{number:,} files" + (" or more" if number >= COUNTED else "")
+                told(Step("delete files", table, f"{shown} older than {self.hours} hours"))
 
 
 def _retired(table: str, found: Sequence[Count]) -> Step:
