@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from pipelines.adapters.checkpoint import Checkpoint
 from pipelines.adapters.completeness import Completeness
+from pipelines.adapters.daily_indices import DailyIndices
 from pipelines.adapters.dead_letters import DeadLetterTopic
 from pipelines.adapters.elastic import Elastic
 from pipelines.adapters.elastic_documents import ElasticDocuments
@@ -32,6 +33,7 @@ from pipelines.adapters.producer import KafkaSender
 from pipelines.adapters.reconciliations import Reconciliations
 from pipelines.adapters.registry import Registry
 from pipelines.adapters.replay_journal import ReplayJournal
+from pipelines.adapters.retirements import Retirements
 from pipelines.adapters.rule_book import RuleBook, rule_file_reader
 from pipelines.adapters.rule_sets import RuleSets
 from pipelines.adapters.schemas import RegisteredSchemas
@@ -39,7 +41,7 @@ from pipelines.adapters.spark import conf, session
 from pipelines.adapters.spark_progress import following as following  # for cli
 from pipelines.adapters.stream import KafkaBroker, KafkaStream
 from pipelines.adapters.submission import Submission, arguments
-from pipelines.adapters.tables import Tables
+from pipelines.adapters.tables import OF_JOBS, OF_MAINTENANCE, Tables
 from pipelines.badrows.dissect import dissect
 from pipelines.badrows.recipe import Recipe
 from pipelines.badrows.recipe_file import load_recipe
@@ -103,11 +105,19 @@ def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     """Wire the state of both jobs."""
     spark = spark or spark_session(settings, "sdp-status")
     tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
-    tables.create_missing()
+    tables.create_missing((*OF_JOBS, *OF_MAINTENANCE))
     topic = settings.kafka.topic
-    admin = KafkaAdmin(settings.kafka)
-    documents, watermark = Elastic(spark, settings.elasticsearch), Completeness(spark, settings.metastore.database)
-    return Status(topic, lambda: admin.watermarks(topic), tables, documents, watermark.until)
+    admin, store = KafkaAdmin(settings.kafka), Elastic(spark, settings.elasticsearch)
+    log = Retirements(spark, tables, settings.metastore.database, DailyIndices(settings.elasticsearch).names)
+    watermark = Completeness(spark, settings.metastore.database)
+    return Status(
+        topic,
+        lambda: admin.watermarks(topic),
+        tables,
+        store,
+        retired=lambda name: log.retired(name, topic),
+        complete_until=watermark.until,
+    )
 
 
 def reconcile(
@@ -487,6 +497,7 @@ def _place(name: str, settings: Settings) -> str:
 
 
 def lease_of(name: str, settings: Settings, files: HadoopFiles) -> Lease:
+    """Keeps a second copy of what is named so out."""
     return Lease(files, f"{_place(name, settings)}.lease", name)
 
 

@@ -28,6 +28,7 @@
         ├── RegistryUnavailable
         ├── MetastoreUnavailable
         ├── SinkUnavailable
+        │   └── IndexReadOnly               a daily index that is past its hot phase, or was blocked by somebody
         ├── NotAcknowledged                 Kafka has not answered in time; the record may still arrive
         ├── StillSpooled                    not delivered when its producer closed; the next one sends it
         ├── SpoolUnavailable                the disk under a spool does not work
@@ -247,6 +248,14 @@ class MetastoreUnavailable(Unavailable):
 
 class SinkUnavailable(Unavailable):
     """Elasticsearch or the warehouse does not take what we write."""
+
+
+class IndexReadOnly(SinkUnavailable):
+    """An index takes no documents: maintenance made it read-only, or a person did. Writing goes on once it is open."""
+
+    def __init__(self, what: str, address: str, reason: str) -> None:
+        way_out = "`sdp maintain indices --open YYYY-MM-DD` opens the index of that day until the next maintenance"
+        super().__init__(what, address, f"{reason}: it is read-only; {way_out}")
 
 
 class NotAcknowledged(Unavailable):

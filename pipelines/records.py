@@ -37,6 +37,7 @@ AUDIT = "badrow_audit"
 RUNS = "reconciliation_runs"
 FINDINGS = "reconciliation_findings"
 REPAIRS = "reconciliation_audit"
+RETIREMENTS = "retirements"
 
 COMPLETE_UNTIL = "sdp.complete_until"
 """Property of VALID: the hour up to which everything is proven complete, ISO 8601 in UTC."""

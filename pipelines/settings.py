@@ -248,6 +248,46 @@ class ReconcileSettings(Section):
     block_offsets: int = Field(4096, ge=16)
 
 
+class MaintenanceSettings(Section):
+    """How long things are kept, and when files are merged (docs/maintenance.md). Days and hours are UTC.
+
+    ``table_days``: of valid and invalid rows, from their partition's day on; ``drop_open``: retire invalid rows that
+    wait for somebody, too. ``ledger_days``: until the batches of the ledger are rolled up. ``hot_days``,
+    ``delete_days``: until a daily index becomes read-only, and is deleted. ``vacuum_hours``: until files are removed
+    that no version of a table needs. ``leftover_days``: of checkpoints that a recovery set aside. ``settle_hours``,
+    ``small_file_mb``, ``min_small_files``, ``max_partitions``: which partitions one run merges.
+    """
+
+    table_days: int = Field(
+        ge=30
+    )  # later than any record can come: retention of Kafka and the time window of the rules
+    ledger_days: int = Field(ge=30)
+    hot_days: int = Field(ge=15)
+    delete_days: int = Field(ge=16)
+    vacuum_hours: int = Field(ge=0)
+    leftover_days: int = Field(ge=1)
+    drop_open: bool = False
+    settle_hours: int = Field(2, ge=0)
+    small_file_mb: int = Field(64, ge=1)
+    min_small_files: int = Field(8, ge=2)
+    max_partitions: int = Field(500, ge=1)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> MaintenanceSettings:
+        if self.delete_days <= self.hot_days:
+            raise PydanticCustomError("order", "delete_days must be more than hot_days")
+        if self.ledger_days < self.table_days:
+            raise PydanticCustomError("order", "ledger_days must not be less than table_days: the ledger explains them")
+        return self
+
+
+class LagSettings(Section):
+    """From where on `sdp lag` says that a job is behind: records of all partitions, age of the oldest in seconds."""
+
+    max_records: int = Field(ge=0)
+    max_age_s: float = Field(gt=0)
+
+
 class SparkSettings(Section):
     """How to start Spark when nobody else does (``spark-submit`` arguments win). ``conf`` is passed through."""
 
@@ -303,6 +343,8 @@ class Settings(BaseSettings):
     rules: RulesSettings
     ingest: JobSettings
     index: JobSettings
+    maintenance: MaintenanceSettings
+    lag: LagSettings
     spark: SparkSettings
     stack: StackSettings
     producer: ProducerSettings = ProducerSettings()

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from elasticsearch import ApiError, Elasticsearch, TransportError
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.adapters.elastic_client import ElasticClient
 from pipelines.contracts.writer import Field
-from pipelines.errors import SinkUnavailable, UsageError
+from pipelines.errors import IndexReadOnly, SinkUnavailable
 from pipelines.ingest.documents import DAY, HIDDEN, ID, VERSION
 from pipelines.records import Batch
 from pipelines.settings import ROOT, ElasticsearchSettings
@@ -44,6 +44,9 @@ _TYPES = {
 }
 """Avro type of an added field → type in the mapping, which can never change: numbers are as wide as they may grow."""
 
+_WRITE_BLOCK = "FORBIDDEN/8/"
+"""What Elasticsearch says of ``index.blocks.write``, which nobody sets but people and maintenance."""
+
 _REJECTS = "sdp-rejects"
 _STORED = {"type": "keyword", "index": False, "doc_values": False}
 _REJECTS_MAPPING = {
@@ -60,9 +63,8 @@ class Elastic:
 
     def __init__(self, spark: SparkSession, settings: ElasticsearchSettings) -> None:
         self._spark, self._settings = spark, settings
-        password = settings.password.get_secret_value() if settings.password else ""
-        auth = (settings.username, password) if settings.username else None
-        self._client = Elasticsearch(settings.url, basic_auth=auth, request_timeout=60, max_retries=0)
+        self._connection = ElasticClient(settings)
+        self._client = self._connection.raw
 
     def prepare(self, fields: Sequence[Field] = ()) -> None:
         """Put the index templates for the fields of the schemas; existing indices get what was added.
@@ -135,7 +137,10 @@ class Elastic:
         is_foreign = F.col("es_status").isNull() | F.col("kafka_partition").isNull() | F.col("kafka_offset").isNull()
         foreign = found.where(is_foreign).select("es_error_type", "es_reason").first()
         if foreign is not None:
-            raise SinkUnavailable("Elasticsearch", self._settings.url, f"{foreign[0]}: {foreign[1]}")
+            said = f"{foreign[0]}: {foreign[1]}"
+            raise (IndexReadOnly if _WRITE_BLOCK in said else SinkUnavailable)(
+                "Elasticsearch", self._settings.url, said
+            )
         return found
 
     def forget(self, batch: Batch) -> None:
@@ -192,14 +197,7 @@ class Elastic:
         }
 
     def _call(self, request: Any) -> Any:
-        try:
-            return request()
-        except ApiError as error:
-            if error.status_code == 400:
-                raise UsageError(f"Elasticsearch at {self._settings.url} refuses the request: {error}") from error
-            raise SinkUnavailable("Elasticsearch", self._settings.url, f"{error.status_code} {error.error}") from error
-        except TransportError as error:
-            raise SinkUnavailable("Elasticsearch", self._settings.url, str(error)) from error
+        return self._connection.call(request)
 
 
 def connector_address(settings: ElasticsearchSettings) -> dict[str, str]:

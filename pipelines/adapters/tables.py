@@ -34,6 +34,7 @@ from pipelines.records import (
     INVALID,
     LEDGER,
     REPAIRS,
+    RETIREMENTS,
     RULE_SETS,
     RUNS,
     VALID,
@@ -78,11 +79,14 @@ COLUMNS = {
     REPAIRS: """repair_id STRING, run_id STRING, at TIMESTAMP, who STRING, kafka_topic STRING, kafka_partition INT,
     kafka_offset BIGINT, request_id STRING, kind STRING, side STRING, action STRING, source STRING, outcome STRING,
     es_index STRING, es_id STRING, message STRING, date DATE""",
+    RETIREMENTS: """store STRING, unit STRING, status STRING, topic STRING, partition INT, rows BIGINT, state STRING,
+    at TIMESTAMP""",
 }
 _GROWN = {LEDGER: ("hours", "ARRAY<STRUCT<hour: TIMESTAMP, valid: BIGINT, content_hash: BIGINT>>")}
 """Columns that tables of an earlier version lack; null in the rows that were there."""
 OF_RECONCILIATION = (RUNS, FINDINGS, REPAIRS)
-OF_JOBS = tuple(table for table in COLUMNS if table not in OF_RECONCILIATION)
+OF_MAINTENANCE = (RETIREMENTS,)
+OF_JOBS = tuple(table for table in COLUMNS if table not in (*OF_RECONCILIATION, *OF_MAINTENANCE))
 """What the jobs need before their first batch."""
 _PARTITIONED_BY = {
     VALID: "date, hour",
@@ -104,6 +108,7 @@ _FILTERED = {
     RUNS: "run_id,started_at,window_from,window_until",
     FINDINGS: "run_id,last_run_id,kafka_partition,kafka_offset,state",
     REPAIRS: "repair_id,run_id,kafka_partition,kafka_offset",
+    RETIREMENTS: "store,unit",
 }
 """Columns with min/max statistics: those that queries filter on. Statistics on all fields cost 5 to 20 % of a write."""
 
@@ -121,6 +126,9 @@ _REDEFINED = (MetadataChangedException, ProtocolChangedException)
 """Somebody else changed a column or a property of the table; Delta then refuses every commit that began before."""
 
 A_FEW_TIMES, LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
+
+on_conflict = retry(retry=retry_if_exception_type(CONFLICTS), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
+"""Decorates a statement that is tried again where a job has written to the table meanwhile."""
 
 _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EMPTY_LOCATION")
 """What is said where another job has made a table, or is half-way."""
@@ -234,7 +242,7 @@ class Tables:
         """Delete all rows of ``topic`` at or behind the offset that ``starts`` gives for their partition."""
         DeltaTable.forName(self._spark, f"{self._database}.{table}").delete(behind(starts, topic))
 
-    @retry(retry=retry_if_exception_type(CONFLICTS), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
+    @on_conflict
     def _merge(
         self,
         table: str,

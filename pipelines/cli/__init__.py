@@ -19,6 +19,8 @@ from pipelines.cli import (
     airflow,
     badrows,
     demo,
+    lag,
+    maintain,
     options,
     produce,
     quality,
@@ -71,6 +73,8 @@ badrows.register(app)
 quality.register(app)
 reconcile.register(app)
 repair.register(app)
+maintain.register(app)
+lag.register(app)
 submit.register(app)
 
 

@@ -17,6 +17,7 @@ from pipelines.monitoring.logs import WARN_SHARE
 NUMBERS = ("first", "until", "lag", "valid", "invalid", "gaps", "lost", "held_valid", "held_invalid")
 HEADINGS = ("from", "until", "lag", "valid", "invalid", "gaps", "lost", "found valid", "found invalid")
 STATES = ("open", "replayed", "unrecoverable")
+RETIRED = ("retired_valid", "retired_invalid")
 SHOWN_REASONS = 5
 RECENT_HOURS = 24
 
@@ -103,7 +104,7 @@ def as_data(jobs: list[JobState], away: Unavailable | None = None) -> dict[str, 
                 "last_batch": job.last_batch,
                 "last_committed_at": job.last_committed_at,
                 "lag": job.total("lag"),
-                **{name: job.total(name) for name in (*NUMBERS[3:], *STATES)},
+                **{name: job.total(name) for name in (*NUMBERS[3:], *STATES, *RETIRED)},
                 "adds_up": not job.problems,
                 "problems": job.problems,
                 "partitions": [{**asdict(p), "lag": p.lag} for p in job.partitions],
@@ -143,6 +144,9 @@ def _print_verdict(job: JobState) -> None:
         style="bold green",
         soft_wrap=True,
     )
+    retired = job.total("retired_valid") + job.total("retired_invalid")
+    if retired:
+        out.print(f"{job.job}: {retired:,} of them are retired: too old to be kept", soft_wrap=True)
     if job.total("open") != job.total("held_invalid"):
         states = ", ".join(f"{job.total(name):,} {name}" for name in STATES)
         out.print(f"{job.job}: invalid rows by state: {states}; a replayed one is a valid row as well", soft_wrap=True)

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pipelines.badrows.rows import reason
 from pipelines.flows.ports import TableStore
 from pipelines.ingest.coordinates import inside
+from pipelines.maintenance.retirement import DOCUMENTS, Retired
 from pipelines.records import ES_INVALID, INVALID, LEDGER, VALID, OffsetRange, RowStatus
 
 
@@ -21,6 +22,8 @@ class PartitionState:
     """One job on one partition. ``held_valid``/``held_invalid``: what tables or indices really hold.
 
     A replayed row is held twice: as valid, and as the invalid row it was. ``unrecoverable`` rows are invalid ones.
+    ``retired_*``: rows or documents that maintenance removed for their age, ``retired_replayed`` those of the invalid
+    ones that had been replayed.
     """
 
     partition: int
@@ -36,6 +39,9 @@ class PartitionState:
     held_invalid: int
     replayed: int = 0
     unrecoverable: int = 0
+    retired_valid: int = 0
+    retired_invalid: int = 0
+    retired_replayed: int = 0
 
     @property
     def open(self) -> int:
@@ -50,11 +56,16 @@ class PartitionState:
     def problems(self) -> list[str]:
         """Why this partition does not add up; empty when it does."""
         read, explained = self.until - self.first, self.valid + self.invalid + self.gaps + self.lost
-        valid = f"{self.valid} valid" + (f" and {self.replayed} were replayed" if self.replayed else "")
+        replayed = self.replayed + self.retired_replayed
+        valid = f"{self.valid} valid" + (f" and {replayed} were replayed" if replayed else "")
+        found_valid = _found(self.held_valid, self.retired_valid)
+        found_invalid = _found(self.held_invalid, self.retired_invalid)
+        is_valid_fine = self.valid + replayed == self.held_valid + self.retired_valid
+        is_invalid_fine = self.invalid == self.held_invalid + self.retired_invalid
         checks = [
             (read == explained, f"{read} offsets read, {explained} explained"),
-            (self.valid + self.replayed == self.held_valid, f"ledger says {valid}, found {self.held_valid}"),
-            (self.invalid == self.held_invalid, f"ledger says {self.invalid} invalid, found {self.held_invalid}"),
+            (is_valid_fine, f"ledger says {valid}, {found_valid}"),
+            (is_invalid_fine, f"ledger says {self.invalid} invalid, {found_invalid}"),
         ]
         return [f"partition {self.partition}: {text}" for is_fine, text in checks if not is_fine]
 
@@ -109,14 +120,16 @@ class Status:
     documents: Documents
     complete_until: Callable[[], datetime | None] = lambda: None
     """The completeness watermark."""
+    retired: Callable[[str], Mapping[int, Retired]] = lambda _: {}
+    """Store → Kafka partition → what maintenance removed for its age."""
 
     def ingest(self) -> JobState:
         """Kafka to Delta."""
-        return self._state("ingest", self._count(VALID), INVALID)
+        return self._state("ingest", VALID, self._count(VALID), INVALID)
 
     def index(self) -> JobState:
         """Kafka to Elasticsearch. Raises SinkUnavailable."""
-        return self._state("index", self.documents.per_partition(self.topic), ES_INVALID)
+        return self._state("index", DOCUMENTS, self.documents.per_partition(self.topic), ES_INVALID)
 
     def reasons(self) -> dict[str, int]:
         """Code of the first critical violation → invalid rows, most frequent first."""
@@ -156,8 +169,8 @@ class Status:
         )
         return shown.dropDuplicates(["code"]).orderBy("code").limit(at_most * per_code)
 
-    def _state(self, job: str, held_valid: Mapping[int, int], invalid: str) -> JobState:
-        bad = self._by_status(invalid)
+    def _state(self, job: str, valid: str, held_valid: Mapping[int, int], invalid: str) -> JobState:
+        bad, retired_valid, retired_invalid = self._by_status(invalid), self.retired(valid), self.retired(invalid)
         ledger = self.tables.read(LEDGER).where((F.col("query") == job) & (F.col("topic") == self.topic))
         sums = [F.sum(c).alias(c) for c in ("valid", "invalid", "gaps", "lost")]
         bounds = [F.min("from_offset").alias("first"), F.max("until_offset").alias("until")]
@@ -170,6 +183,9 @@ class Status:
             of_status = bad.get(p, {})
             held = {"held_valid": held_valid.get(p, 0), "held_invalid": sum(of_status.values())}
             held |= {s.value: of_status.get(s, 0) for s in (RowStatus.REPLAYED, RowStatus.UNRECOVERABLE)}
+            gone = retired_invalid.get(p, Retired())
+            held |= {"retired_valid": retired_valid.get(p, Retired()).rows}
+            held |= {"retired_invalid": gone.rows, "retired_replayed": gone.replayed}
             partitions.append(PartitionState(p, earliest, latest, **rows.get(p, untouched), **held))
         return JobState(job, last[0] if last else None, last[1] if last else None, tuple(partitions))
 
@@ -183,6 +199,10 @@ class Status:
     def _count(self, table: str) -> dict[int, int]:
         rows = self.tables.read(table).where(F.col("kafka_topic") == self.topic)
         return {r["kafka_partition"]: r["count"] for r in rows.groupBy("kafka_partition").count().collect()}
+
+
+def _found(held: int, retired: int) -> str:
+    return f"found {held}" + (f" and {retired} retired" if retired else "")
 
 
 def _reasons(rows: DataFrame) -> dict[str, int]:

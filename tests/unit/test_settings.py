@@ -47,6 +47,15 @@ BASE: dict[str, Any] = {
         "retry_for_s": 300,
         "block_offsets": 4096,
     },
+    "maintenance": {
+        "table_days": 730,
+        "ledger_days": 2557,
+        "hot_days": 30,
+        "delete_days": 90,
+        "vacuum_hours": 168,
+        "leftover_days": 30,
+    },
+    "lag": {"max_records": 100_000, "max_age_s": 3600},
     "spark": {"master": "local[*]", "driver_memory": "2g", "conf": {}},
     "stack": {"brokers": 1, "elasticsearch_nodes": 1},
 }
@@ -66,6 +75,9 @@ LOCAL: dict[str, Any] = {
     "index": BASE["index"],
     "quality": BASE["quality"],
     "reconcile": BASE["reconcile"],
+    "maintenance": BASE["maintenance"]
+    | {"drop_open": False, "settle_hours": 2, "small_file_mb": 64, "min_small_files": 8, "max_partitions": 500},
+    "lag": BASE["lag"],
     "spark": BASE["spark"],
     "stack": {
         "brokers": 1,

@@ -62,6 +62,16 @@ def test_a_partition_that_adds_up_has_no_problem() -> None:
         (replace(FINE, held_valid=920, replayed=20), []),
         (replace(FINE, replayed=20), ["partition 0: ledger says 900 valid and 20 were replayed, found 900"]),
         (replace(FINE, unrecoverable=20), []),
+        (replace(FINE, held_valid=0, retired_valid=900, held_invalid=1, retired_invalid=89), []),
+        (replace(FINE, held_valid=10, retired_valid=893, held_invalid=0, retired_invalid=90, retired_replayed=3), []),
+        (
+            replace(FINE, held_valid=10, retired_valid=889),
+            ["partition 0: ledger says 900 valid, found 10 and 889 retired"],
+        ),
+        (
+            replace(FINE, held_invalid=10, retired_invalid=81),
+            ["partition 0: ledger says 90 invalid, found 10 and 81 retired"],
+        ),
         (replace(EMPTY, held_valid=1), ["partition 1: ledger says 0 valid, found 1"]),
     ],
 )
@@ -93,6 +103,8 @@ def test_as_data() -> None:
             "open": 90,
             "replayed": 0,
             "unrecoverable": 0,
+            "retired_valid": 0,
+            "retired_invalid": 0,
             "adds_up": True,
             "problems": [],
             "partitions": [
@@ -110,6 +122,9 @@ def test_as_data() -> None:
                     "held_invalid": 90,
                     "replayed": 0,
                     "unrecoverable": 0,
+                    "retired_valid": 0,
+                    "retired_invalid": 0,
+                    "retired_replayed": 0,
                     "lag": 10,
                 },
                 {
@@ -126,6 +141,9 @@ def test_as_data() -> None:
                     "held_invalid": 0,
                     "replayed": 0,
                     "unrecoverable": 0,
+                    "retired_valid": 0,
+                    "retired_invalid": 0,
+                    "retired_replayed": 0,
                     "lag": 0,
                 },
             ],
