@@ -1,4 +1,4 @@
-"""Care for tables, indices and checkpoints.
+"""Upkeep: merges files, retires old rows and indices, removes leftovers.
 
 The file that spark-submit runs; ``./spark-submit.sh --help`` shows how. Options and exit codes are those of
 ``sdp maintain``, and so is the code: arguments, settings, bootstrap, flow.
