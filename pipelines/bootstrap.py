@@ -86,7 +86,7 @@ INGEST, INDEX, RECONCILE = "ingest", "index", "reconcile"
 def job(name: str, settings: Settings, spark: SparkSession | None = None, on_step: Steps | None = None) -> Job:
     """Wire the job ``ingest`` or ``index``. ``on_step`` is told every step beside the log."""
     spark = spark or spark_session(settings, f"sdp-{name}")
-    wiring = _Wiring(name, settings, spark, on_step)
+    wiring = Wiring(name, settings, spark, on_step)
     return wiring.ingest() if name == INGEST else wiring.index()
 
 
@@ -94,7 +94,7 @@ def ask_to_stop(name: str, settings: Settings, spark: SparkSession | None = None
     """Ask the job to stop after its running batch, wherever it runs, through its checkpoint's file system."""
     here = settings.spark.model_copy(update={"master": "local[1]"})  # a file is all it takes, not a cluster
     spark = spark or spark_session(settings.model_copy(update={"spark": here}), "sdp-stop")
-    return _lease(name, settings, HadoopFiles(spark)).ask_to_stop()
+    return lease_of(name, settings, HadoopFiles(spark)).ask_to_stop()
 
 
 def status(settings: Settings, spark: SparkSession | None = None) -> Status:
@@ -116,7 +116,7 @@ def reconcile(
 ) -> Reconcile:
     """Wire the comparison of Kafka, tables and indices. ``stop`` ends its waiting for servers that are away."""
     spark = spark or spark_session(settings, f"sdp-{RECONCILE}")
-    parts = _Wiring(RECONCILE, settings, spark, None)
+    parts = Wiring(RECONCILE, settings, spark, None)
     parts.tables.create_missing()
     topic, wanted, prefix = settings.kafka.topic, settings.reconcile, settings.elasticsearch.index_prefix
     sums = ElasticSums(settings.elasticsearch)
@@ -161,7 +161,7 @@ def completeness(settings: Settings, spark: SparkSession | None = None) -> Compl
     return Completeness(tables)
 
 
-def _publisher(settings: Settings, parts: _Wiring) -> Callable[[Run], None]:
+def _publisher(settings: Settings, parts: Wiring) -> Callable[[Run], None]:
     """Where a run that is over shows: the table's property, and metrics. A gateway that is away stops nobody."""
     metrics, watermark = ReconciliationMetrics(), Completeness(parts.tables)
 
@@ -225,7 +225,7 @@ def known_rule_sets(settings: Settings, spark: SparkSession | None = None) -> li
 def bad_rows(settings: Settings, spark: SparkSession | None = None) -> BadRows:
     """Wire the view of bad rows."""
     spark = spark or spark_session(settings, "sdp-badrows")
-    parts = _Wiring("badrows", settings, spark, None)
+    parts = Wiring("badrows", settings, spark, None)
     parts.tables.create_missing()
     registry = Registry(settings.registry)
     texts = partial(registry.snapshot, settings.registry.subject)
@@ -268,7 +268,7 @@ def replay(
     names = {field.name for version in shipped(subject).values() for field in version.fields}
     wanted = load_recipe(recipe, names, lambda: registered().names)
     spark = spark or spark_session(settings, f"sdp-{JOB}")
-    parts = _Wiring(JOB, settings, spark, None)
+    parts = Wiring(JOB, settings, spark, None)
     parts.tables.create_missing()
     chunk = ReplayChunk(
         topic=settings.kafka.topic,
@@ -287,7 +287,7 @@ def replay(
         tables=parts.tables,
         ledger=parts.ledger,
         journal=ReplayJournal(parts.files, f"{parts.place}.pending"),
-        lease=_lease(JOB, settings, parts.files),
+        lease=lease_of(JOB, settings, parts.files),
         chunk=chunk,
     )
     return ReplayKit(flow, wanted, registered, frozenset(parts.rules.personal))
@@ -351,7 +351,7 @@ def _set(stop: threading.Event, told: Callable[[str], None], by: str) -> None:
     told(by)
 
 
-class _Wiring:
+class Wiring:
     """The parts that both jobs share, and what differs."""
 
     def __init__(self, name: str, settings: Settings, spark: SparkSession, on_step: Steps | None) -> None:
@@ -449,7 +449,7 @@ class _Wiring:
             ledger=self.ledger,
             tables=self.tables,
             position=Position(self.name, topic, journal, self.ledger, self.tables, self.broker, written),
-            lease=_lease(self.name, self.settings, self.files),
+            lease=lease_of(self.name, self.settings, self.files),
             on_step=self.on_step,
             on_retry=self.log.retry,
             trigger_s=timing.trigger_s,
@@ -463,7 +463,7 @@ def _place(name: str, settings: Settings) -> str:
     return f"{settings.checkpoints_uri}/{name}"
 
 
-def _lease(name: str, settings: Settings, files: HadoopFiles) -> Lease:
+def lease_of(name: str, settings: Settings, files: HadoopFiles) -> Lease:
     return Lease(files, f"{_place(name, settings)}.lease", name)
 
 

@@ -179,6 +179,18 @@ class JobSettings(Section):
     retry_for_s: float = Field(ge=0)
 
 
+class RepairSettings(Section):
+    """What `sdp repair` may do to the servers.
+
+    ``rate``: records a second at most, 0 for no limit. ``chunk``: records that are written and audited together.
+    ``retry_for_s``: how long it waits for a server that is away.
+    """
+
+    rate: float = Field(1_000, ge=0, allow_inf_nan=False)
+    chunk: int = Field(5_000, ge=1, le=50_000)
+    retry_for_s: float = Field(900, ge=0)
+
+
 class MonitoringSettings(Section):
     """Where a job shows its metrics (docs/metrics.md).
 
@@ -268,6 +280,7 @@ class Settings(BaseSettings):
     producer: ProducerSettings = ProducerSettings()
     monitoring: MonitoringSettings = MonitoringSettings()
     reconcile: ReconcileSettings = ReconcileSettings()
+    repair: RepairSettings = RepairSettings()
 
     @field_validator("home")
     @classmethod

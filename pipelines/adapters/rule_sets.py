@@ -44,6 +44,10 @@ class RuleSets:
         rows = self._tables.read(RULE_SETS).orderBy("first_used_at", "fingerprint").select(*columns).collect()
         return [_known(row) for row in rows]
 
+    def by_fingerprint(self) -> dict[str, RuleSet]:
+        """Every set by what rows and ledger call it."""
+        return {known.rules.fingerprint: known.rules for known in self.all()}
+
     def newest(self, topic: str) -> RuleSet | None:
         """The set that judged the newest batch of the topic in the ledger; None before the first one."""
         confirmed = self._tables.read(LEDGER).where(F.col("topic") == topic)

@@ -108,7 +108,7 @@ _FILTERED = {
 """Columns with min/max statistics: those that queries filter on. Statistics on all fields cost 5 to 20 % of a write."""
 
 
-_CONFLICTS = (
+CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
     ConcurrentDeleteReadException,
@@ -120,7 +120,7 @@ _CONFLICTS = (
 _REDEFINED = (MetadataChangedException, ProtocolChangedException)
 """Somebody else changed a column or a property of the table; Delta then refuses every commit that began before."""
 
-_A_FEW_TIMES, _LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
+A_FEW_TIMES, LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
 
 _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EMPTY_LOCATION")
 """What is said where another job has made a table, or is half-way."""
@@ -129,7 +129,7 @@ _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EM
 def _may_be_there_now(error: BaseException) -> bool:
     """Whether another job makes the table, or has made it, in the same moment."""
     made = isinstance(error, AnalysisException) and any(sign in str(error) for sign in _MADE_BY_ANOTHER)
-    return made or isinstance(error, (*_REDEFINED, *_CONFLICTS))
+    return made or isinstance(error, (*_REDEFINED, *CONFLICTS))
 
 
 class Tables:
@@ -156,7 +156,7 @@ class Tables:
                 raise MetastoreUnavailable("Hive metastore", str(uri), str(error).splitlines()[0]) from error
             raise
 
-    @retry(retry=retry_if_exception(_may_be_there_now), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    @retry(retry=retry_if_exception(_may_be_there_now), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _create(self, table: str) -> None:
         partitioned = f"PARTITIONED BY ({_PARTITIONED_BY[table]}) " if table in _PARTITIONED_BY else ""
         self._spark.sql(
@@ -202,7 +202,7 @@ class Tables:
         """
         self._append(table, frame, key, 0, batch)
 
-    @retry(retry=retry_if_exception_type(_REDEFINED), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    @retry(retry=retry_if_exception_type(_REDEFINED), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _append(self, table: str, frame: DataFrame, app_id: str, version: int, batch: Batch) -> None:
         """Append once per application id and version; again if a property or column of the table changed meanwhile."""
         narrow = frame.coalesce(self._spark.sparkContext.defaultParallelism)
@@ -223,9 +223,7 @@ class Tables:
         rows = self._spark.sql(f"SHOW TBLPROPERTIES {self._database}.{table}").where(F.col("key") == key).collect()
         return str(rows[0]["value"]) if rows else None
 
-    @retry(
-        retry=retry_if_exception_type((*_REDEFINED, *_CONFLICTS)), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True
-    )
+    @retry(retry=retry_if_exception_type((*_REDEFINED, *CONFLICTS)), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _redefine(self, statement: str) -> None:
         self._spark.sql(statement)
 
@@ -253,7 +251,7 @@ class Tables:
         """Delete all rows of ``topic`` at or behind the offset that ``starts`` gives for their partition."""
         DeltaTable.forName(self._spark, f"{self._database}.{table}").delete(behind(starts, topic))
 
-    @retry(retry=retry_if_exception_type(_CONFLICTS), stop=_A_FEW_TIMES, wait=_LONGER_EACH, reraise=True)
+    @retry(retry=retry_if_exception_type(CONFLICTS), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def _merge(
         self,
         table: str,
@@ -261,10 +259,11 @@ class Tables:
         keys: Sequence[str],
         batch: Batch | None,
         how: Callable[[DeltaMergeBuilder], DeltaMergeBuilder],
+        only: Column | None = None,
     ) -> None:
         """Merge on coordinates, once per batch if one is given; again if a job wrote to the table meanwhile."""
         same = [F.col(f"held.{name}") == F.col(f"changes.{name}") for name in (*COORDINATES, *keys)]
-        condition = reduce(Column.__and__, same) & _near(changes, keys)
+        condition = reduce(Column.__and__, same if only is None else [*same, only]) & _near(changes, keys)
         target = DeltaTable.forName(self._spark, f"{self._database}.{table}").alias("held")
         merge = how(target.merge(changes.alias("changes"), condition))
         with self._transaction(f"{batch.query_id}:{table}", batch.batch_id) if batch else nullcontext():

@@ -22,6 +22,7 @@ from pipelines.cli import (
     options,
     produce,
     reconcile,
+    repair,
     rules,
     run,
     schemas,
@@ -67,6 +68,7 @@ schemas.register(app)
 rules.register(app)
 badrows.register(app)
 reconcile.register(app)
+repair.register(app)
 submit.register(app)
 
 

@@ -30,8 +30,9 @@ CUT_OFF = (
 STOPPED = "stopped as asked, after the running chunk: run the same command again to go on"
 
 
-def _finite(rate: float) -> float:
-    if not math.isfinite(rate):
+def finite(rate: float | None) -> float | None:
+    """The rate of an option. Raises typer.BadParameter for one that is no number."""
+    if rate is not None and not math.isfinite(rate):
         raise typer.BadParameter("0 is as fast as possible")
     return rate
 
@@ -41,7 +42,7 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen; write nothing.")] = False,
     canary: Annotated[int, typer.Option(min=0, help="Rows of the first chunk; 0 for no canary.")] = 100,
     rate: Annotated[
-        float, typer.Option(min=0, callback=_finite, help="Rows a second at most; 0 is as fast as possible.")
+        float, typer.Option(min=0, callback=finite, help="Rows a second at most; 0 is as fast as possible.")
     ] = 0,
     chunk: Annotated[int, typer.Option(min=1, help="Rows of a chunk at most.")] = 10_000,
     yes: Annotated[bool, typer.Option("--yes", help="Don't ask after the dry run.")] = False,
@@ -78,7 +79,7 @@ def replay(
         report = None
         if not dry_run and _is_wanted(forecast, yes):
             pace = Pace(canary, rate, chunk, keep_going)
-            report = _run(kit, forecast, who or _login(), pace, mark_unrecoverable)
+            report = _run(kit, forecast, who or login(), pace, mark_unrecoverable)
     if as_json:
         parts = {"forecast": _forecast_data(kit, forecast), "replay": _report_data(report)}
         print_json({"recipe": kit.recipe.name, **parts})
@@ -126,7 +127,8 @@ def _is_wanted(forecast: Forecast, yes: bool) -> bool:
     return False
 
 
-def _login() -> str:
+def login() -> str:
+    """Who is at work here, for the audit trail."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container whose user has no name

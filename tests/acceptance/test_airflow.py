@@ -227,7 +227,7 @@ def test_two_past_days_are_filled_from_the_ui_and_one_from_the_command_line(
     assert sorted(filling) == [f"{start} --to {end}" for start, end in pairwise(hours)]
 
 
-def test_a_real_comparison_tells_what_is_lost(api: Api, submit: StandIn, world: World) -> None:
+def test_a_real_comparison_names_what_is_lost_and_a_real_repair_brings_it_back(api: Api, submit: StandIn, world: World) -> None:
     hour = (NOW_MS // HOUR_MS - 3) * HOUR_MS
     world.send(world.encode(record(timestamp=hour + i)) for i in range(RECORDS))
     world.run("ingest")
@@ -235,14 +235,16 @@ def test_a_real_comparison_tells_what_is_lost(api: Api, submit: StandIn, world: 
     lost, where = next(iter(world.documents().items()))
     Elasticsearch(world.settings.elasticsearch.url).delete(index=where["_index"], id=lost, refresh=True)
 
-    submit.does("reconcile", f'exec {SCRIPT} "$@" {shlex.join(selection(world.settings))}')
+    for job in ("reconcile", "repair"):
+        submit.does(job, f'exec {SCRIPT} "$@" {shlex.join(selection(world.settings))}')
     window = [datetime.fromtimestamp((hour + i * HOUR_MS) / 1000, UTC).isoformat() for i in (0, 1)]
-    run = api.trigger(RECONCILIATION, window_from=window[0], window_until=window[1], sample=5)
-    assert api.ended(RECONCILIATION, run) == "failed"
+    run = api.trigger(RECONCILIATION, window_from=window[0], window_until=window[1], sample=5, repair=True)
+    assert api.ended(RECONCILIATION, run) == "success", api.log(RECONCILIATION, run, "repair")
     found = api.answer(RECONCILIATION, run, "reconcile")
     wanted = {"exit_code": 1, "verdict": "escalate", "records": RECORDS, "discrepant": 1, "lost": 1}
     assert {name: found.get(name) for name in wanted} == wanted, api.log(RECONCILIATION, run, "reconcile")
     assert api.states(RECONCILIATION, run)["escalate"] == "success"
+    assert lost in world.documents()
 
 
 def test_the_sensor_waits_without_a_worker_until_the_hours_are_complete(api: Api, submit: StandIn) -> None:

@@ -92,6 +92,7 @@ LOCAL: dict[str, Any] = {
         "breaker": {"failures": 5, "stall_s": 1, "open_s": 2},
     },
     "monitoring": {"metrics_port": 0, "metrics_address": "0.0.0.0", "pushgateway": ""},
+    "repair": {"rate": 1_000, "chunk": 5_000, "retry_for_s": 900},
 }
 
 WEEK_S = 604_800
