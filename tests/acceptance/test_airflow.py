@@ -227,7 +227,9 @@ def test_two_past_days_are_filled_from_the_ui_and_one_from_the_command_line(
     assert sorted(filling) == [f"{start} --to {end}" for start, end in pairwise(hours)]
 
 
-def test_a_real_comparison_names_what_is_lost_and_a_real_repair_brings_it_back(api: Api, submit: StandIn, world: World) -> None:
+def test_a_real_comparison_names_what_is_lost_and_a_real_repair_brings_it_back(
+    api: Api, submit: StandIn, world: World
+) -> None:
     hour = (NOW_MS // HOUR_MS - 3) * HOUR_MS
     world.send(world.encode(record(timestamp=hour + i)) for i in range(RECORDS))
     world.run("ingest")
