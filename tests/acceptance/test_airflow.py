@@ -9,7 +9,6 @@ import json
 import shlex
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ from stack import airflow, dist, ports
 from stack.process import Processes
 from tests.dag_runs import Api, until
 from tests.mailboxes import Mailboxes, listening
+from tests.stand_in import StandIn
 from tests.submitting import SCRIPT, selection
 from tests.world import NOW_MS, World, record
 
@@ -48,38 +48,6 @@ from api6_sensors import CompletenessSensor
 with DAG("waiting", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
     CompletenessSensor(task_id="logs_are_complete", until="2026-03-01T22:30:00+01:00", poke_interval=1)
 """
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """An executable in the place of spark-submit.sh: notes its calls, and does what a job's file in its folder says."""
-
-    folder: Path
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "submit"
-
-    @classmethod
-    def make(cls, folder: Path) -> StandIn:
-        folder.mkdir()
-        made = cls(folder)
-        made.path.write_text(
-            f'#!/bin/bash\nset -u\ncd {folder}\necho "$*" >>calls\n[[ ! -e $2 ]] || . ./"$2"\n', encoding="utf-8"
-        )
-        made.path.chmod(0o755)
-        return made
-
-    def does(self, job: str, lines: str) -> None:
-        beside = self.folder / f".{job}"
-        beside.write_text(lines, encoding="utf-8")
-        beside.replace(self.folder / job)
-
-    def calls(self, job: str, word: str = "") -> list[str]:
-        """Calls of a job that have this word, oldest first."""
-        file = self.folder / "calls"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        return [line for line in lines if line.split()[1] == job and word in [*line.split(), ""]]
 
 
 @pytest.fixture(scope="module")
