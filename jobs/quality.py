@@ -1,7 +1,7 @@
-"""A day's rows against the expectations.
+"""Data quality: checks one day's rows with Great Expectations and writes its pages.
 
-The file that spark-submit runs; ``./spark-submit.sh --help`` shows how. Options and exit codes are those of
-``sdp quality``, and so is the code: arguments, settings, bootstrap, flow.
+The file that spark-submit runs. Options and exit codes are those of ``sdp quality``, and so is the code: arguments,
+settings, bootstrap, flow.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ import json
 import shlex
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +22,7 @@ from stack import airflow, dist, ports
 from stack.process import Processes
 from tests.dag_runs import Api, until
 from tests.mailboxes import Mailboxes, listening
+from tests.stand_in import StandIn
 from tests.submitting import SCRIPT, selection
 from tests.world import NOW_MS, World, record
 
@@ -48,38 +48,6 @@ from api6_sensors import CompletenessSensor
 with DAG("waiting", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
     CompletenessSensor(task_id="logs_are_complete", until="2026-03-01T22:30:00+01:00", poke_interval=1)
 """
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """An executable in the place of spark-submit.sh: notes its calls, and does what a job's file in its folder says."""
-
-    folder: Path
-
-    @property
-    def path(self) -> Path:
-        return self.folder / "submit"
-
-    @classmethod
-    def make(cls, folder: Path) -> StandIn:
-        folder.mkdir()
-        made = cls(folder)
-        made.path.write_text(
-            f'#!/bin/bash\nset -u\ncd {folder}\necho "$*" >>calls\n[[ ! -e $2 ]] || . ./"$2"\n', encoding="utf-8"
-        )
-        made.path.chmod(0o755)
-        return made
-
-    def does(self, job: str, lines: str) -> None:
-        beside = self.folder / f".{job}"
-        beside.write_text(lines, encoding="utf-8")
-        beside.replace(self.folder / job)
-
-    def calls(self, job: str, word: str = "") -> list[str]:
-        """Calls of a job that have this word, oldest first."""
-        file = self.folder / "calls"
-        lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-        return [line for line in lines if line.split()[1] == job and word in [*line.split(), ""]]
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +195,9 @@ def test_two_past_days_are_filled_from_the_ui_and_one_from_the_command_line(
     assert sorted(filling) == [f"{start} --to {end}" for start, end in pairwise(hours)]
 
 
-def test_a_real_comparison_tells_what_is_lost(api: Api, submit: StandIn, world: World) -> None:
+def test_a_real_comparison_names_what_is_lost_and_a_real_repair_brings_it_back(
+    api: Api, submit: StandIn, world: World
+) -> None:
     hour = (NOW_MS // HOUR_MS - 3) * HOUR_MS
     world.send(world.encode(record(timestamp=hour + i)) for i in range(RECORDS))
     world.run("ingest")
@@ -235,14 +205,16 @@ def test_a_real_comparison_tells_what_is_lost(api: Api, submit: StandIn, world: 
     lost, where = next(iter(world.documents().items()))
     Elasticsearch(world.settings.elasticsearch.url).delete(index=where["_index"], id=lost, refresh=True)
 
-    submit.does("reconcile", f'exec {SCRIPT} "$@" {shlex.join(selection(world.settings))}')
+    for job in ("reconcile", "repair"):
+        submit.does(job, f'exec {SCRIPT} "$@" {shlex.join(selection(world.settings))}')
     window = [datetime.fromtimestamp((hour + i * HOUR_MS) / 1000, UTC).isoformat() for i in (0, 1)]
-    run = api.trigger(RECONCILIATION, window_from=window[0], window_until=window[1], sample=5)
-    assert api.ended(RECONCILIATION, run) == "failed"
+    run = api.trigger(RECONCILIATION, window_from=window[0], window_until=window[1], sample=5, repair=True)
+    assert api.ended(RECONCILIATION, run) == "success", api.log(RECONCILIATION, run, "repair")
     found = api.answer(RECONCILIATION, run, "reconcile")
     wanted = {"exit_code": 1, "verdict": "escalate", "records": RECORDS, "discrepant": 1, "lost": 1}
     assert {name: found.get(name) for name in wanted} == wanted, api.log(RECONCILIATION, run, "reconcile")
     assert api.states(RECONCILIATION, run)["escalate"] == "success"
+    assert lost in world.documents()
 
 
 def test_the_sensor_waits_without_a_worker_until_the_hours_are_complete(api: Api, submit: StandIn) -> None:
