@@ -104,8 +104,8 @@ def status(settings: Settings, spark: SparkSession | None = None) -> Status:
     tables.create_missing()
     topic = settings.kafka.topic
     admin = KafkaAdmin(settings.kafka)
-    documents = Elastic(spark, settings.elasticsearch)
-    return Status(topic, lambda: admin.watermarks(topic), tables, documents, Completeness(tables).until)
+    documents, watermark = Elastic(spark, settings.elasticsearch), Completeness(spark, settings.metastore.database)
+    return Status(topic, lambda: admin.watermarks(topic), tables, documents, watermark.until)
 
 
 def reconcile(
@@ -158,12 +158,12 @@ def completeness(settings: Settings, spark: SparkSession | None = None) -> Compl
     spark = spark or spark_session(settings, "sdp-complete")
     tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
     tables.create_missing()
-    return Completeness(tables)
+    return Completeness(spark, settings.metastore.database)
 
 
 def _publisher(settings: Settings, parts: Wiring) -> Callable[[Run], None]:
     """Where a run that is over shows: the table's property, and metrics. A gateway that is away stops nobody."""
-    metrics, watermark = ReconciliationMetrics(), Completeness(parts.tables)
+    metrics, watermark = ReconciliationMetrics(), Completeness(parts.spark, settings.metastore.database)
 
     def publish(run: Run) -> None:
         watermark.set(run.complete_until)

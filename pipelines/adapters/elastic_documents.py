@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructType, TimestampType
 
 from pipelines.adapters.elastic import connector_address
 from pipelines.settings import ElasticsearchSettings
@@ -33,21 +33,20 @@ class ElasticDocuments:
             "es.query": json.dumps({"query": query}),
             "es.read.metadata": "true",
             "es.read.field.as.array.include": ",".join(ARRAYS),
-            "es.mapping.date.rich": "false",
             "es.scroll.size": "5000",
             "es.http.retries": "1",
             "es.http.timeout": "1m",
             "pushdown": "false",
         }
         raw = self._spark.read.format("es").options(**options).load(",".join(sorted(indices)))
-        held = set(raw.columns)
-        columns = [
-            (F.col(f"`{f.name}`") if f.name in held else F.lit(None)).cast(f.dataType).alias(f.name) for f in schema
-        ]
+        columns = [_typed(raw, f.name).cast(f.dataType).alias(f.name) for f in schema]
         address = F.col("_metadata")
         return raw.select(*columns, address["_index"].alias("es_index"), address["_id"].alias("es_id"))
 
 
-def any_of(queries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What one of the queries finds."""
-    return {"bool": {"should": list(queries), "minimum_should_match": 1}}
+def _typed(raw: DataFrame, name: str) -> Column:
+    """A field; times in milliseconds, as the documents have them."""
+    if name not in raw.columns:
+        return F.lit(None)
+    is_time = isinstance(raw.schema[name].dataType, TimestampType)
+    return F.unix_millis(F.col(f"`{name}`")) if is_time else F.col(f"`{name}`")

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 
 from pipelines.adapters.tables import COLUMNS, OF_RECONCILIATION, Tables
 from pipelines.errors import UsageError
+from pipelines.ingest.coordinates import inside
 from pipelines.reconcile.figures import SUMMED, VALUED
 from pipelines.reconcile.hours import Window
 from pipelines.reconcile.model import (
@@ -27,7 +28,7 @@ from pipelines.reconcile.model import (
     Side,
     Verdict,
 )
-from pipelines.records import COORDINATES, FINDINGS, RUNS
+from pipelines.records import COORDINATES, FINDINGS, RUNS, OffsetRange
 
 LATEST = "latest"
 _IDENTITY = ("kafka_topic", "kafka_partition", "kafka_offset", "kind", "side", "field", "es_index", "es_id")
@@ -119,11 +120,18 @@ class Reconciliations:
         merge = target.merge(stamped.alias("now"), same).whenMatchedUpdate(set=values)
         merge.whenNotMatchedInsertAll().execute()
 
-    def close_unseen(self, windows: Sequence[Window], run_id: str, at: datetime, *, deep: bool) -> None:
-        """Call open findings of these hours ``gone`` that the run has not seen again, if it would have seen them."""
+    def close_unseen(
+        self, windows: Sequence[Window], refused: Sequence[OffsetRange], run_id: str, at: datetime, *, deep: bool
+    ) -> None:
+        """Call open findings of these hours ``gone`` that the run has not seen again, if it would have seen them.
+
+        ``refused``: where it has looked for invalid rows, which have no event hour.
+        """
         is_inside = F.lit(False)
         for start, end in windows:
             is_inside = is_inside | ((F.col("hour") >= F.lit(start)) & (F.col("hour") < F.lit(end)))
+        is_of_invalid = F.col("side") == Side.INVALID.value
+        is_inside = (~is_of_invalid & is_inside) | (is_of_invalid & inside(refused))
         is_stale = (F.col("kafka_topic") == self._topic) & (F.col("state") == FindingState.OPEN.value) & is_inside
         if not deep:  # figures do not show every field
             is_stale = is_stale & ((F.col("kind") != Kind.DIFFERS.value) | F.col("field").isin(sorted(_IN_FIGURES)))

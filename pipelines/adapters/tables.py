@@ -210,23 +210,6 @@ class Tables:
         writer = writer.option("txnAppId", app_id).option("txnVersion", str(version))
         writer.saveAsTable(f"{self._database}.{table}")
 
-    def set_property(self, table: str, key: str, value: str | None) -> None:
-        """Give a table a property, or take it away; nothing is written if it is so already."""
-        name = f"{self._database}.{table}"
-        if self.property(table, key) == value:
-            return
-        change = f"UNSET TBLPROPERTIES ('{key}')" if value is None else f"SET TBLPROPERTIES ('{key}' = '{value}')"
-        self._redefine(f"ALTER TABLE {name} {change}")
-
-    def property(self, table: str, key: str) -> str | None:
-        """A property of a table; None if it has none of that name."""
-        rows = self._spark.sql(f"SHOW TBLPROPERTIES {self._database}.{table}").where(F.col("key") == key).collect()
-        return str(rows[0]["value"]) if rows else None
-
-    @retry(retry=retry_if_exception_type((*_REDEFINED, *CONFLICTS)), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
-    def _redefine(self, statement: str) -> None:
-        self._spark.sql(statement)
-
     def insert_missing(self, table: str, rows: DataFrame) -> None:
         """Insert the rows whose coordinates are not in the table, however often this is tried."""
         self._merge(table, rows, (), None, lambda merge: merge.whenNotMatchedInsertAll().withSchemaEvolution())

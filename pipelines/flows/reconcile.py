@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 
 from pyspark.sql import DataFrame
 
 from pipelines.errors import SdpError
-from pipelines.flows.reconcile_first import Compared, FirstLevel
+from pipelines.flows.reconcile_figures import Compared
+from pipelines.flows.reconcile_first import FirstLevel
 from pipelines.flows.reconcile_ports import History, Published
 from pipelines.flows.reconcile_records import Records, Suspects
 from pipelines.flows.trouble import Patience
@@ -24,6 +26,7 @@ from pipelines.reconcile.hours import LOOKS_BACK, Window, complete_until, defaul
 from pipelines.reconcile.model import Counts, Run, RunState, Verdict
 from pipelines.reconcile.sample import chosen
 from pipelines.reconcile.verdict import verdict
+from pipelines.records import OffsetRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ class Reconcile:
             hours=tuple(figures.hours()),
         )
         with self._step("findings"):
-            run = self._judged(run, found, windows, notes)
+            run = self._judged(run, found, windows, said.refused(), notes)
         return self._kept(run, proven, notes, is_new=before is None)
 
     def _look(
@@ -123,15 +126,18 @@ class Reconcile:
         if not points:
             return found, 0
         sampled = self.records.find(Suspects([window], figures.bounds(began - self.grace), points=points), notes)
-        return sampled if found is None else found.unionByName(sampled), len(points)
+        both = [f for f in (found, sampled) if f is not None]
+        return (reduce(DataFrame.unionByName, both) if both else None), len(points)
 
-    def _judged(self, run: Run, found: DataFrame | None, windows: list[Window], notes: list[str]) -> Run:
-        """Keep the findings, and count them."""
+    def _judged(
+        self, run: Run, found: DataFrame | None, windows: list[Window], refused: list[OffsetRange], notes: list[str]
+    ) -> Run:
+        """Keep the findings, and count them. ``refused``: where invalid rows were looked for."""
         records = sum(max(h.ledger_ingest, h.table if h.ledger_ingest == 0 else 0) for h in run.hours)
         if found is not None:
             self.history.merge(found, run.run_id, run.started_at)
         if self.history.has_findings():
-            self.history.close_unseen(windows, run.run_id, run.started_at, deep=run.deep)
+            self.history.close_unseen(windows, refused, run.run_id, run.started_at, deep=run.deep)
         counted = self.history.counts(run.run_id) if found is not None else Counts()
         hours = tuple(replace(h, discrepant=counted.by_hour.get(h.hour, 0)) for h in run.hours)
         word = verdict(records, counted.discrepant, counted.lost, investigate=self.investigate, escalate=self.escalate)

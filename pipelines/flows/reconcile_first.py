@@ -3,139 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from pipelines.flows.ports import TableStore
+from pipelines.flows.reconcile_figures import INDEX, INGEST, Compared, Said
 from pipelines.flows.reconcile_ports import DocumentFigures, FoundDocuments, Offsets
-from pipelines.flows.reconcile_records import Suspects
 from pipelines.ingest.coordinates import inside
 from pipelines.reconcile import ledger as ledgers
 from pipelines.reconcile import rows as table_rows
-from pipelines.reconcile.figures import Figures, Place, differing, differing_from_ledger
-from pipelines.reconcile.findings import Bounds
+from pipelines.reconcile.figures import Place, differing_from_ledger
 from pipelines.reconcile.hours import HOUR, Window, floor_hour, from_ms, hours_of, in_ms, settled_until
-from pipelines.reconcile.model import HourCounts, OffsetsCheck
 from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange, RowStatus
-
-INGEST, INDEX = "ingest", "index"
-
-
-@dataclass(frozen=True)
-class Said:
-    """What ledger and Kafka say. ``marks``: partition → (earliest, next) offset of Kafka."""
-
-    topic: str
-    jobs: Mapping[str, ledgers.Job]
-    marks: Mapping[int, tuple[int, int]]
-    checks: Sequence[OffsetsCheck]
-
-    def bounds(self, waits_since: datetime) -> Bounds:
-        return Bounds(self.jobs[INGEST].positions, self.jobs[INDEX].positions, waits_since)
-
-    def reopened(self, window: Window, proven: Sequence[Window], since: datetime) -> list[Window]:
-        """Hours outside of the window that were proven, and have got records after ``since``."""
-        changed: dict[int, datetime] = {}
-        for job in self.jobs.values():
-            for hour, at in job.changed.items():
-                changed[hour] = max(at, changed.get(hour, at))
-        late = [from_ms(hour) for hour, at in changed.items() if at > since]
-        return [
-            (hour, hour + HOUR)
-            for hour in late
-            if not window[0] <= hour < window[1] and any(start <= hour < end for start, end in proven)
-        ]
-
-    def notes(self) -> Iterator[str]:
-        """What a reader must know."""
-        eaten = sum(max(0, earliest - self._first(p)) for p, (earliest, _) in self.marks.items())
-        if eaten:
-            yield f"Kafka's retention has eaten {eaten:,} offsets: the ledger stands for them"
-        for name, job in self.jobs.items():
-            if job.unproven:
-                yield (
-                    f"{name}: {job.unproven:,} valid records are of batches whose hours the ledger does not know: for "
-                    f"their hours it proves nothing, table and documents were compared with each other only"
-                )
-            unexplained = sum(p.unexplained for p in job.partitions.values())
-            if unexplained:
-                yield f"{name}: batches of the ledger took {unexplained:,} offsets of which they give no account"
-            if not job.partitions:
-                yield f"{name} has not confirmed any batch"
-
-    def _first(self, partition: int) -> int:
-        found = self.jobs[INGEST].partitions.get(partition)
-        return found.first if found else self.marks[partition][0]
-
-
-@dataclass
-class Compared:
-    """All figures of the windows, and where they are not the same."""
-
-    topic: str
-    said: Said
-    windows: Sequence[Window]
-    table: Figures
-    documents: Figures
-    strays: Mapping[str, int]
-    invalid: Mapping[datetime, int]
-    refused: tuple[OffsetRange, ...]
-    short: set[Place] = field(default_factory=set)
-    ahead: set[Place] = field(default_factory=set)
-    notes: list[str] = field(default_factory=list)
-
-    def bounds(self, waits_since: datetime) -> Bounds:
-        return self.said.bounds(waits_since)
-
-    def suspects(self, waits_since: datetime, *, deep: bool) -> Suspects | None:
-        """What the second level has to look at; None if there is nothing."""
-        hours = {in_ms(h) for w in self.windows for h in hours_of(w)}
-        places = {p for p in differing(self.table, self.documents) if p.hour_ms in hours}
-        whole = self.short | self.ahead
-        if not (places or whole or self.refused or self.strays or deep):
-            return None
-        return Suspects(
-            self.windows,
-            self.bounds(waits_since),
-            self.table,
-            self.documents,
-            places,
-            whole,
-            self.short,
-            self.refused,
-            set(self.strays),
-            deep=deep,
-        )
-
-    def hours(self) -> list[HourCounts]:
-        """Records of every hour on all sides, all partitions together."""
-        ingest, index = (_by_hour(self.said.jobs[name].cells) for name in (INGEST, INDEX))
-        table, documents = _records(self.table), _records(self.documents)
-        return [
-            HourCounts(
-                hour,
-                ingest.get(in_ms(hour), 0),
-                table.get(in_ms(hour), 0),
-                index.get(in_ms(hour), 0),
-                documents.get(in_ms(hour), 0),
-                self.invalid.get(hour, 0),
-            )
-            for window in self.windows
-            for hour in hours_of(window)
-        ]
-
-    def spans(self, window: Window) -> list[OffsetRange]:
-        """Offsets of the batches of ``ingest`` that put records into the window."""
-        hours = {in_ms(h) for h in hours_of(window)}
-        spans: dict[int, tuple[int, int]] = {}
-        for (partition, hour), (start, end) in self.said.jobs[INGEST].spans.items():
-            if hour in hours:
-                low, high = spans.get(partition, (start, end))
-                spans[partition] = min(low, start), max(high, end)
-        return [OffsetRange(self.topic, p, *span) for p, span in sorted(spans.items())]
 
 
 @dataclass
@@ -210,11 +92,10 @@ class FirstLevel:
 
     def _invalid(self, said: Said) -> tuple[dict[datetime, int], tuple[OffsetRange, ...]]:
         """Invalid rows of the window's batches by hour, and where they are not as many as were refused."""
-        expected = {p: found for p, found in said.jobs[INGEST].partitions.items() if found.span and found.refused}
-        if not expected:
+        ranges = said.refused()
+        if not ranges:
             return {}, ()
-        ranges = {p: OffsetRange(self.topic, p, *found.span) for p, found in expected.items() if found.span}
-        rows = self.tables.read(INVALID).where(inside(ranges.values()))
+        rows = self.tables.read(INVALID).where(inside(ranges))
         hour = F.date_trunc("hour", "kafka_timestamp").alias("hour_at")
         held: dict[int, int] = {}
         by_hour: dict[datetime, int] = {}
@@ -222,7 +103,8 @@ class FirstLevel:
             held[r["kafka_partition"]] = held.get(r["kafka_partition"], 0) + r["count"]
             at = from_ms(in_ms(r["hour_at"].astimezone()))
             by_hour[at] = by_hour.get(at, 0) + r["count"]
-        return by_hour, tuple(ranges[p] for p, found in expected.items() if held.get(p, 0) != found.refused)
+        expected = said.jobs[INGEST].partitions
+        return by_hour, tuple(r for r in ranges if held.get(r.partition, 0) != expected[r.partition].refused)
 
     def _valid(self) -> DataFrame:
         return self.tables.read(VALID).where(F.col("kafka_topic") == self.topic)
@@ -233,17 +115,3 @@ def _any(conditions: Iterator[Column]) -> Column:
     for one in conditions:
         found = found | one
     return found
-
-
-def _by_hour(cells: Mapping[tuple[int, int], tuple[int, int]]) -> dict[int, int]:
-    out: dict[int, int] = {}
-    for (_, hour), (records, _) in cells.items():
-        out[hour] = out.get(hour, 0) + records
-    return out
-
-
-def _records(figures: Figures) -> dict[int, int]:
-    out: dict[int, int] = {}
-    for place, sums in figures.sums.items():
-        out[place.hour_ms] = out.get(place.hour_ms, 0) + int(sums[0])
-    return out

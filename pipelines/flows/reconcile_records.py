@@ -12,7 +12,9 @@ from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
+from pipelines.contracts.writer import Field
 from pipelines.flows.caching import settle
 from pipelines.flows.ports import SchemaSource, TableStore
 from pipelines.flows.reconcile_ports import DocumentFigures, DocumentReader
@@ -20,11 +22,12 @@ from pipelines.flows.reconcile_truth import Truth
 from pipelines.ingest.documents import DAY, documents
 from pipelines.ingest.validate import canonical
 from pipelines.reconcile import rows as table_rows
-from pipelines.reconcile.compare import AT, FIELDS, is_odd, lacks_document, side_by_side
+from pipelines.reconcile.compare import AT, FIELDS, is_odd, side_by_side, taken_apart
 from pipelines.reconcile.figures import Figures, Place, differing
 from pipelines.reconcile.findings import Bounds, findings
 from pipelines.reconcile.holes import holes
 from pipelines.reconcile.hours import Window, in_ms
+from pipelines.reconcile.model import Side
 from pipelines.reconcile.spots import Spots
 from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange
 
@@ -71,7 +74,7 @@ class Records:
     personal: Callable[[], frozenset[str]]
     block_offsets: int
 
-    def find(self, suspects: Suspects, notes: list[str]) -> DataFrame:
+    def find(self, suspects: Suspects, notes: list[str]) -> DataFrame | None:
         """One row per finding, in the columns of the table of findings as far as a comparison knows them."""
         added = self.schemas.current().added
         fields = (*FIELDS, *(f.name for f in added))
@@ -81,16 +84,21 @@ class Records:
         indices = self.sums.indices()
         found = self.reader.read(indices, spots.query(self.topic, self.sums.stray), schema)
         found = _placed(found.where(spots.of_documents() | F.col("es_index").isin(sorted(suspects.strays))))
-        odd = self._odd(rows, found, fields, suspects)
+        odd = settle(self._odd(rows, found, fields, suspects))
+        if odd.isEmpty() and not (suspects.points or suspects.short or suspects.refused):
+            return None
+        rows, found = taken_apart(odd)
         rows = rows.unionByName(self._rows_of_orphans(odd, added, fields))
-        found, others = self._looked_up(settle(self._odd(rows, found, fields, suspects)), found, schema, indices, notes)
+        found, others = self._looked_up(rows, found, schema, indices, notes)
         odd = settle(self._with_holes(self._odd(rows, found, fields, suspects), suspects))
         told = self._with_witnesses(odd, others, fields)
+        if suspects.points:  # of what Kafka has dropped nobody knows whether it ever was a record
+            told = told.withColumn("hole", F.when(F.col("is_gone").isNull(), F.col("hole")))
         shown = findings(told, fields, suspects.bounds, self.personal(), self.topic)
-        is_meant = F.lit(False)
+        is_meant = F.col("es_index").isin(sorted(suspects.strays)) | (F.col("side") == Side.INVALID.value)
         for window in suspects.windows:
             is_meant = is_meant | _between(F.col("hour"), window)
-        return shown.where(is_meant | F.col("es_index").isin(sorted(suspects.strays)))
+        return settle(shown.where(is_meant))
 
     def _odd(self, rows: DataFrame, found: DataFrame, fields: Sequence[str], suspects: Suspects) -> DataFrame:
         both = side_by_side(rows, found, fields)
@@ -119,29 +127,32 @@ class Records:
         rows = self.tables.read(VALID).where(self._of_topic() & here.of_rows())
         return differing(table_rows.figures(table_rows.summed(rows, self.block_offsets, found.many).collect()), found)
 
-    def _as_documents(self, valid: DataFrame, added: Sequence[object], fields: Sequence[str]) -> DataFrame:
+    def _as_documents(self, valid: DataFrame, added: Sequence[Field], fields: Sequence[str]) -> DataFrame:
         """Rows of the valid table as the documents that they should have."""
         computed = F.crc32(canonical().cast("binary")).alias("computed_hash")
-        made = documents(valid.select("*", computed), added, ("ingested_at", "computed_hash"))  # type: ignore[arg-type]
+        made = documents(valid.select("*", computed), added, ("ingested_at", "computed_hash"))
         index = F.concat(F.lit(self.sums.index_prefix), F.lit("-"), F.col(DAY)).alias("es_index")
         at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
-        return made.select(*at, *(f"`{name}`" for name in fields), index, "ingested_at", "computed_hash")
+        times = F.lit(1).cast("bigint").alias("times")
+        return made.select(*at, times, *(f"`{name}`" for name in fields), index, "ingested_at", "computed_hash")
 
-    def _rows_of_orphans(self, odd: DataFrame, added: Sequence[object], fields: Sequence[str]) -> DataFrame:
+    def _rows_of_orphans(self, odd: DataFrame, added: Sequence[Field], fields: Sequence[str]) -> DataFrame:
         """Rows, wherever they are, at the coordinates of documents that have none where was looked."""
         orphans = odd.where(F.col("row").isNull()).select(*AT)
         return self._as_documents(self._at(VALID, orphans), added, fields)
 
     def _looked_up(
-        self, odd: DataFrame, found: DataFrame, schema: object, indices: Sequence[str], notes: list[str]
+        self, rows: DataFrame, found: DataFrame, schema: StructType, indices: Sequence[str], notes: list[str]
     ) -> tuple[DataFrame, DataFrame]:
         """Documents once more with those that have the id of a record which lacks its own, wherever they are.
 
         Beside them why such a document rightly belongs to another record: ``others``.
         """
-        lacking = odd.where(lacks_document()).select(*AT, F.col("row")["request_id"].alias("own_id"))
+        own = found.select(*AT, F.col("es_id").alias("request_id"))
+        lacking = rows.join(own, [*AT, "request_id"], "left_anti").select(*AT, F.col("request_id").alias("own_id"))
+        lacking = settle(lacking.distinct())
+        nobody = lacking.select(*AT, F.lit(None).cast("string").alias("others")).limit(0)
         wanted = lacking.limit(MOST_LOOKED_UP + 1).collect()
-        nobody = odd.select(*AT, F.lit(None).cast("string").alias("others")).limit(0)
         if len(wanted) > MOST_LOOKED_UP:
             notes.append(
                 f"more than {MOST_LOOKED_UP:,} documents are missing: looked for by coordinates only, not by id"
@@ -149,7 +160,7 @@ class Records:
         if not wanted or len(wanted) > MOST_LOOKED_UP:
             return found, nobody
         query = {"ids": {"values": [r["own_id"] for r in wanted]}}
-        elsewhere = self.reader.read(indices, query, schema)  # type: ignore[arg-type]
+        elsewhere = self.reader.read(indices, query, schema)
         elsewhere = settle(elsewhere.join(F.broadcast(lacking), F.col("es_id") == F.col("own_id")).drop("own_id"))
         is_own = (F.col("kafka_partition") == F.col("at_partition")) & (F.col("kafka_offset") == F.col("at_offset"))
         foreign = elsewhere.where(~is_own).alias("d")
@@ -173,24 +184,24 @@ class Records:
         ledger = self.tables.read(LEDGER).where((F.col("topic") == self.topic) & (F.col("query") == "ingest"))
         stored = [self.tables.read(t).where(self._of_topic()) for t in (VALID, INVALID)]
         cells = {(p.partition, p.hour_ms) for p in suspects.short}
-        return odd.join(settle(holes(ledger, stored, cells, suspects.refused)), list(AT), "full_outer")
+        return odd.join(
+            settle(holes(ledger, stored, cells, suspects.refused, in_ms(suspects.windows[0][0]))),
+            list(AT),
+            "full_outer",
+        )
 
     def _points(self, points: Sequence[tuple[int, int]]) -> DataFrame:
         spark = self.tables.read(VALID).sparkSession
         return spark.createDataFrame(list(points), "at_partition INT, at_offset BIGINT")
 
     def _with_witnesses(self, odd: DataFrame, others: DataFrame, fields: Sequence[str]) -> DataFrame:
-        is_simply_missing = (
-            F.col("row").isNotNull() & (F.col("rows") == 1) & (F.coalesce(F.size("documents"), F.lit(0)) <= 0)
-        )
-        told = self.truth.of(odd.where(~is_simply_missing).select(*AT))
-        as_documents = [
-            F.col(f"`{name}`") if name in told.valid.columns else F.lit(None).alias(name) for name in fields
-        ]
-        truth = told.valid.select(*AT, F.struct(*as_documents, "es_index").alias("truth"))
-        witnessed = (
-            odd.join(truth, list(AT), "left").join(told.refused, list(AT), "left").join(told.gone, list(AT), "left")
-        )
+        documents = F.coalesce(F.size("documents"), F.lit(0))
+        is_simply_missing = F.coalesce((F.col("rows") == 1) & (documents <= 0), F.lit(False))
+        told = self.truth.of(odd.where(~is_simply_missing).select(*AT), fields)
+        witnessed = odd.join(told, list(AT), "left")
+        if "truth" not in told.columns:  # nothing that Kafka could tell
+            silent = (F.lit(None).cast(odd.schema["row"].dataType), F.lit(None).cast("struct<at:bigint,reason:string>"))
+            witnessed = witnessed.withColumn("truth", silent[0]).withColumn("refused", silent[1])
         for table, name in ((INVALID, "logs_invalid"), (ES_INVALID, "es_invalid")):
             reason = F.struct("status", F.col("error_message").alias("reason")).alias(name)
             at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))

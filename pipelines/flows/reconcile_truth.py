@@ -26,18 +26,6 @@ MOST_READS = 16
 MOST_BLOCKS = 5_000
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
-    """``valid``: AT, ``es_index`` and the fields of a document. ``refused``: AT and struct<at, reason>.
-
-    ``gone``: AT and ``is_gone`` for what Kafka has dropped.
-    """
-
-    valid: DataFrame
-    refused: DataFrame
-    gone: DataFrame
-
-
 @dataclass
 class Truth:
     """Reads records from Kafka and judges them as the jobs do."""
@@ -50,45 +38,53 @@ class Truth:
     judge: Judge = field(default_factory=Judge)
     route: Router = field(default_factory=Router)
 
-    def of(self, wanted: DataFrame) -> Told:
-        """Kafka's word on these coordinates (AT)."""
+    def of(self, wanted: DataFrame, fields: Sequence[str]) -> DataFrame:
+        """Kafka's word on these coordinates: AT, ``truth``, ``refused`` and ``is_gone``, as findings need them.
+
+        Without ``truth`` and ``refused`` if Kafka has none of them.
+        """
         wanted = settle(wanted.distinct())
         marks = self.broker.watermarks(self.topic)
-        gone = F.lit(False)
+        is_gone = F.lit(False)
         for partition, (earliest, _) in marks.items():
-            gone = gone | ((F.col("at_partition") == partition) & (F.col("at_offset") < earliest))
-        dropped = wanted.where(gone).select(*AT, F.lit(True).alias("is_gone"))
+            is_gone = is_gone | ((F.col("at_partition") == partition) & (F.col("at_offset") < earliest))
+        marked = wanted.select(*AT, F.when(is_gone, True).alias("is_gone"))
+        ranges = self._ranges(marked.where(F.col("is_gone").isNull()), marks)
+        if not ranges:
+            return marked
+        valid, refused = self._judged(ranges, wanted, fields)
+        return marked.join(valid, list(AT), "left").join(refused, list(AT), "left")
+
+    def _judged(
+        self, ranges: Sequence[OffsetRange], wanted: DataFrame, fields: Sequence[str]
+    ) -> tuple[DataFrame, DataFrame]:
+        """``truth`` and ``refused``, with AT each."""
         stamp = Stamp(0, datetime.now(UTC), self.rules(), self.schemas.current())
-        records = self._records(wanted.where(~gone), marks)
+        same = (F.col("partition") == F.col("at_partition")) & (F.col("offset") == F.col("at_offset"))
+        read = reduce(DataFrame.unionByName, (self.broker.read(some) for some in rounds(ranges)))
+        records = read.join(F.broadcast(wanted), same, "left_semi")
         routed = self.route(records.transform(self.judge(stamp.schemas, stamp.rules)), None, stamp)
         at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
         index = F.concat(F.lit(f"{self.index_prefix}-"), F.col(DAY)).alias("es_index")
-        valid = documents(routed.valid, stamp.schemas.added).select("*", *at, index)
+        made = documents(routed.valid, stamp.schemas.added)
+        truth = F.struct(*(F.col(f"`{name}`") for name in fields), index).alias("truth")
         when = F.unix_millis("kafka_timestamp").alias("at")
-        refused = routed.invalid.select(*at, F.struct(when, F.col("error_message").alias("reason")).alias("refused"))
-        return Told(settle(valid), settle(refused), dropped)
+        refused = F.struct(when, F.col("error_message").alias("reason")).alias("refused")
+        return settle(made.select(*at, truth)), settle(routed.invalid.select(*at, refused))
 
-    def _records(self, wanted: DataFrame, marks: dict[int, tuple[int, int]]) -> DataFrame:
-        """The records themselves, in the columns of Spark's Kafka source."""
+    def _ranges(self, wanted: DataFrame, marks: dict[int, tuple[int, int]]) -> list[OffsetRange]:
+        """Where the wanted records lie, as far as Kafka reaches."""
         block = F.floor(F.col("at_offset") / BLOCK).cast("bigint")
-        spots = wanted.groupBy("at_partition", block.alias("block")).agg(
-            F.min("at_offset").alias("first"), F.max("at_offset").alias("last")
-        )
-        few = spots.limit(MOST_BLOCKS + 1).collect()
-        if len(few) > MOST_BLOCKS:
-            few = (
-                wanted.groupBy("at_partition")
-                .agg(F.min("at_offset").alias("first"), F.max("at_offset").alias("last"))
-                .collect()
-            )
-        there = [OffsetRange(self.topic, r[0], r["first"], min(r["last"] + 1, marks.get(r[0], (0, 0))[1])) for r in few]
-        reads = rounds([r for r in there if len(r)])
-        same = (F.col("partition") == F.col("at_partition")) & (F.col("offset") == F.col("at_offset"))
-        if not reads:
-            earliest = min(marks)
-            reads = [[OffsetRange(self.topic, earliest, marks[earliest][0], marks[earliest][0])]]
-        read = reduce(DataFrame.unionByName, (self.broker.read(ranges) for ranges in reads))
-        return read.join(F.broadcast(wanted), same, "left_semi")
+        ends = (F.min("at_offset").alias("first"), F.max("at_offset").alias("last"))
+        spots = wanted.groupBy("at_partition", block.alias("block")).agg(*ends).limit(MOST_BLOCKS + 1).collect()
+        if len(spots) > MOST_BLOCKS:
+            spots = wanted.groupBy("at_partition").agg(*ends).collect()
+        found = [
+            OffsetRange(self.topic, r["at_partition"], r["first"], min(r["last"] + 1, marks[r["at_partition"]][1]))
+            for r in spots
+            if r["at_partition"] in marks
+        ]
+        return [r for r in found if len(r)]
 
 
 def rounds(ranges: Sequence[OffsetRange]) -> list[list[OffsetRange]]:

@@ -19,16 +19,27 @@ OF_KAFKA = (*LOG_FIELDS, "schema_id", "content_hash", "kafka_timestamp")
 """What a fresh look at Kafka tells, whatever the rules and schemas are by now."""
 FIELDS = (*OF_KAFKA, "@timestamp", "warnings", "kafka_topic", "kafka_partition", "kafka_offset")
 """What every document holds."""
+BESIDE = ("es_index", "ingested_at", "computed_hash")
+"""What a row has more."""
 
 
 def side_by_side(rows: DataFrame, documents: DataFrame, fields: Sequence[str]) -> DataFrame:
-    """One row per record: AT, ``rows`` (how many), ``row`` and ``documents`` (array), null where there is none."""
+    """One row per record: AT, ``rows`` (how many), ``row`` and ``documents`` (array), null where there is none.
+
+    Each of ``rows`` stands for as many as it says in ``times``.
+    """
     values = [F.col(f"`{name}`") for name in fields]
-    row = F.struct(*values, "es_index", "ingested_at", "computed_hash")
+    row = F.struct(*values, *BESIDE)
     document = F.struct(*values, "es_index", "es_id")
-    held = rows.groupBy(*AT).agg(F.count("*").alias("rows"), F.first(row).alias("row"))
+    held = rows.groupBy(*AT).agg(F.sum("times").alias("rows"), F.first(row).alias("row"))
     found = documents.groupBy(*AT).agg(F.array_sort(F.collect_list(document)).alias("documents"))
     return held.join(found, list(AT), "full_outer")
+
+
+def taken_apart(both: DataFrame) -> tuple[DataFrame, DataFrame]:
+    """Rows and documents again, of what was put side by side."""
+    rows = both.where(F.col("row").isNotNull()).select(*AT, F.col("rows").alias("times"), "row.*")
+    return rows, both.select(*AT, F.explode("documents").alias("document")).select(*AT, "document.*")
 
 
 def is_odd(fields: Sequence[str]) -> Column:
@@ -39,9 +50,3 @@ def is_odd(fields: Sequence[str]) -> Column:
     is_placed = (document["es_id"] == row["request_id"]) & (document["es_index"] == row["es_index"])
     is_intact = row["computed_hash"].isNull() | (row["computed_hash"] == row["content_hash"])
     return ~F.coalesce(reduce(Column.__and__, [is_single, is_placed, is_intact, *same]), F.lit(False))
-
-
-def lacks_document() -> Column:
-    """Whether there is a row, and no document under its id."""
-    own = F.exists("documents", lambda d: d["es_id"] == F.col("row")["request_id"])
-    return F.col("row").isNotNull() & ~F.coalesce(own, F.lit(False))

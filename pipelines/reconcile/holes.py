@@ -17,14 +17,16 @@ def holes(
     stored: Sequence[DataFrame],
     cells: Collection[tuple[int, int]],
     ranges: Collection[OffsetRange],
+    hole_ms: int,
 ) -> DataFrame:
     """Offsets of the batches concerned that are in none of the tables: ``at_partition``, ``at_offset``, ``hole``.
 
     ``cells``: (partition, hour in ms); their batches are those that put a record there. ``ranges``: of other batches.
-    ``hole``: the hour in ms that the record may be of, as far as anybody knows. Gaps of the topic are among them.
+    ``hole``: the hour in ms that the record may be of, as far as anybody knows; ``hole_ms`` for those of ``ranges``.
+    Gaps of the topic are among them.
     Finding the gaps between sorted offsets costs one sort of these batches' coordinates, and no list of all offsets.
     """
-    batches = _batches(ledger, cells, ranges)
+    batches = _batches(ledger, cells, ranges, hole_ms)
     spans = F.broadcast(batches.select("partition", "from_offset", "until_offset", "hole"))
     held = reduce(DataFrame.unionByName, (t.select("kafka_partition", "kafka_offset") for t in stored))
     is_inside = (F.col("kafka_partition") == F.col("partition")) & (F.col("kafka_offset") >= F.col("from_offset"))
@@ -42,7 +44,9 @@ def holes(
     return each.dropDuplicates(["at_partition", "at_offset"])
 
 
-def _batches(ledger: DataFrame, cells: Collection[tuple[int, int]], ranges: Collection[OffsetRange]) -> DataFrame:
+def _batches(
+    ledger: DataFrame, cells: Collection[tuple[int, int]], ranges: Collection[OffsetRange], hole_ms: int
+) -> DataFrame:
     spark = ledger.sparkSession
     wanted = spark.createDataFrame(
         [(p, from_ms(h), h) for p, h in sorted(cells)], "partition INT, hour TIMESTAMP, hole BIGINT"
@@ -50,5 +54,5 @@ def _batches(ledger: DataFrame, cells: Collection[tuple[int, int]], ranges: Coll
     each = ledger.select("partition", "from_offset", "until_offset", F.explode("hours").alias("of"))
     each = each.withColumn("hour", F.col("of")["hour"]).join(F.broadcast(wanted), ["partition", "hour"])
     of_cells = each.groupBy("partition", "from_offset", "until_offset").agg(F.min("hole").alias("hole"))
-    spans = [(r.partition, r.from_offset, r.until_offset, None) for r in ranges]
+    spans = [(r.partition, r.from_offset, r.until_offset, hole_ms) for r in ranges]
     return of_cells.unionByName(spark.createDataFrame(spans, of_cells.schema))

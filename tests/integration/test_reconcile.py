@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from threading import Event
 from typing import Any
 
 import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
 from elasticsearch import Elasticsearch
 
 from pipelines import bootstrap
 from pipelines.contracts.canonical import content_hash
+from pipelines.errors import SinkUnavailable
 from pipelines.flows import reconcile_records
 from pipelines.flows.reconcile import Wanted
-from pipelines.reconcile.model import Run, Verdict
+from pipelines.flows.replay_report import Pace
+from pipelines.reconcile.model import Run, RunState, Verdict
 from pipelines.records import FINDINGS, LEDGER, RUNS, VALID
+from pipelines.settings import ROOT
+from tests.commands import sdp_here
 from tests.world import NOW_MS, World, fields, record
 
 HOUR_MS = 3_600_000
@@ -205,3 +214,116 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     reconcile(world, window=WINDOW)
     gone = ("differs", "elasticsearch", 1, 35, "response_time_ms")
     assert (found(world), found(world, "gone")) == (expected - {gone}, {gone})
+
+
+def around_now(world: World) -> tuple[datetime, datetime]:
+    return moment(hour_ago(1)), moment(hour_ago(-2))
+
+
+def test_a_clean_system_has_no_finding_while_both_jobs_write(world: World) -> None:
+    stop = Event()
+
+    def until_stopped(work: Callable[[], None]) -> int:
+        times = 0
+        while not stop.is_set():
+            work()
+            times += 1
+        return times
+
+    def send_and_ingest() -> None:
+        world.send([*(world.encode(record(timestamp=NOW_MS - n)) for n in range(300)), b"garbage"])
+        world.run("ingest")
+
+    send_and_ingest()
+    world.run("index")
+    with ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(until_stopped, work) for work in (send_and_ingest, lambda: world.run("index"))]
+        try:
+            runs = [reconcile(world, window=around_now(world), deep=n == 3) for n in range(4)]
+        finally:
+            stop.set()
+        assert all(w.result() > 1 for w in writing), "both jobs wrote all the while"
+    assert [(r.verdict, r.discrepant, r.kinds) for r in runs] == [(Verdict.OK, 0, ())] * 4
+    assert len({r.hours for r in runs}) > 1
+    assert all(r.complete_until is None for r in runs), "no hour of these is settled"
+    world.run("index")
+    after = reconcile(world, window=around_now(world))
+    assert (after.verdict, after.records) == (Verdict.OK, world.table(VALID).count())
+
+
+def test_lag_late_records_and_what_was_refused(world: World) -> None:
+    """Lag counts once its time is over; a late record opens its hour again; refusals and replays are explained."""
+    client = Elasticsearch(world.settings.elasticsearch.url)
+    odd = record(timestamp=hour_ago(30), http_method="get")
+    refused = record(timestamp=hour_ago(30))
+    client.indices.create(
+        index=index_of(world, hour_ago(30)),
+        mappings={"dynamic": "strict", "properties": {"api_endpoint": {"type": "ip"}}},
+    )
+    world.send([world.encode(v) for v in (record(timestamp=hour_ago(3)), refused)], partition=0)
+    world.run("ingest")
+    window = (moment(hour_ago(31)), moment(hour_ago(1)))
+    assert reconcile(world, window=window).kinds == ()
+    impatient = world.with_settings(reconcile={"grace_minutes": 0.0001})
+    run = bootstrap.reconcile(impatient, world.spark).run(Wanted(window=window))
+    assert run.kinds == (("missing", "elasticsearch", 2),)
+    world.run("index")
+    run = reconcile(world, window=window)
+    assert found(world) == set()
+    assert found(world, "explained") == {("accounted_as_invalid", "elasticsearch", 0, 1, None)}
+    assert found(world, "gone") == {("missing", "elasticsearch", 0, 0, None), ("missing", "elasticsearch", 0, 1, None)}
+    assert (run.verdict, run.records, run.complete_until) == (Verdict.OK, 2, window[1])
+
+    client.indices.delete(index=index_of(world, hour_ago(30)))
+    late = record(timestamp=hour_ago(9))
+    world.send([world.encode(late), world.encode(odd | {"timestamp": hour_ago(8)})], partition=1)
+    world.run("ingest")
+    world.run("index")
+    kit = bootstrap.replay(world.settings, ROOT / "conf" / "recipes" / "upper-case-methods.yaml", world.spark)
+    assert kit.flow.run(kit.recipe, "tester", Pace()).outcomes == {"replayed": 1}
+    assert reconcile(world, window=(moment(hour_ago(8)), moment(hour_ago(7)))).kinds == ()
+    client.delete(index=index_of(world, late["timestamp"]), id=late["request_id"])
+    world.send([world.encode(record(timestamp=hour_ago(9)))], partition=1)
+    world.run("ingest")
+    world.run("index")
+    run = reconcile(world, window=(moment(hour_ago(1)), moment(hour_ago(0))))
+    assert found(world) == {("missing", "elasticsearch", 1, 0, None)}
+    assert run.complete_until == moment(hour_ago(9))
+
+
+def test_ledger_retention_and_servers_that_are_away(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    sent = [record(timestamp=hour_ago(3)) for _ in range(40)]
+    world.send([world.encode(v) for v in sent], partition=0)
+    world.run("ingest")
+    world.run("index")
+    window = (moment(hour_ago(3)), moment(hour_ago(2)))
+    database = world.settings.metastore.database
+    admin = AdminClient({"bootstrap.servers": world.settings.kafka.bootstrap})
+    for future in admin.delete_records([TopicPartition(world.settings.kafka.topic, 0, 30)]).values():
+        future.result()
+    Vandal(world, {(0, n): v for n, v in enumerate(sent)}).delete_rows((0, 7), (0, 8))
+    Vandal(world, {(0, n): v for n, v in enumerate(sent)}).delete((0, 8))
+    run = reconcile(world, window=window)
+    assert found(world) == {
+        ("missing", "valid", 0, 7, None),
+        ("missing", "valid", 0, 8, None),
+    }
+    assert any("30 offsets" in note for note in run.notes)
+
+    world.spark.sql(f"DELETE FROM {database}.{LEDGER} WHERE query = 'index'")
+    world.send([world.encode(record(timestamp=hour_ago(3)))], partition=1)
+    offsets = {(o.job, o.partition): o for o in reconcile(world, window=window).offsets}
+    assert (offsets["index", 0].uncovered, offsets["ingest", 0].uncovered) == (0, 0)
+
+    span = (f"--from={window[0]:%Y-%m-%dT%H:%M}", f"--to={window[1]:%Y-%m-%dT%H:%M}")
+    away = [*world.overrides(), "elasticsearch.url=http://localhost:1", "reconcile.retry_for_s=0"]
+    with pytest.raises(SinkUnavailable) as caught:
+        sdp_here(world.spark, away, "reconcile", *span, "--run-id=away")
+    assert caught.value.exit_code == 3
+    [kept] = world.table(RUNS).where("run_id = 'away'").collect()
+    assert (kept["state"], kept["verdict"]) == (RunState.FAILED.value, None)
+    assert "Elasticsearch" in kept["failure"]
+    code, shown = sdp_here(world.spark, world.overrides(), "reconcile", *span, "--run-id=away")
+    assert (code, "missing" in shown) == (1, True)
+    assert world.table(RUNS).where("run_id = 'away'").select("state").collect() == [(RunState.DONE.value,)]
+    assert sdp_here(world.spark, world.overrides(), "complete", "--until=1h")[0] == 1

@@ -270,7 +270,7 @@ def test_json_is_one_object(shown: pytest.MonkeyPatch) -> None:
     result = sdp_status(shown, state(replace(FINE, gaps=0)), state(FINE, job="index"), "--json", refused=refused)
     assert result.exit_code == 1
     found = json.loads(result.stdout)
-    assert list(found) == ["ingest", "index", "unavailable", "refused"]
+    assert list(found) == ["ingest", "index", "unavailable", "refused", "complete_until"]
     assert found["refused"] == {
         "hours": 24,
         "rows": 90,
