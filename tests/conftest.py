@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import settings as hypothesis_settings
 from pyspark.sql import SparkSession
 from pytest_spark.config import SparkConfigBuilder
@@ -35,6 +36,13 @@ def interruptible() -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """A command sets logging up for the standard error of its test, which is closed when a later one writes there."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from tenacity import retry, retry_if_exception_type
 
-from pipelines.adapters.tables import A_FEW_TIMES, CONFLICTS, LONGER_EACH, Tables
+from pipelines.adapters.tables import A_FEW_TIMES, LONGER_EACH, MEANWHILE, Tables
 
 
 class TableRepairs(Tables):
@@ -31,7 +31,7 @@ class TableRepairs(Tables):
             ~F.col("changes.is_new"),
         )
 
-    @retry(retry=retry_if_exception_type(CONFLICTS), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
+    @retry(retry=retry_if_exception_type(MEANWHILE), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
     def set_where(
         self, table: str, changes: DataFrame, same: Column, only: Column, values: Mapping[str, Column]
     ) -> None:

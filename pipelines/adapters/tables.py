@@ -113,7 +113,7 @@ _FILTERED = {
 """Columns with min/max statistics: those that queries filter on. Statistics on all fields cost 5 to 20 % of a write."""
 
 
-CONFLICTS = (
+_CONFLICTS = (
     ConcurrentAppendException,
     ConcurrentDeleteDeleteException,
     ConcurrentDeleteReadException,
@@ -125,9 +125,11 @@ CONFLICTS = (
 _REDEFINED = (MetadataChangedException, ProtocolChangedException)
 """Somebody else changed a column or a property of the table; Delta then refuses every commit that began before."""
 
+MEANWHILE = (*_CONFLICTS, *_REDEFINED)
+
 A_FEW_TIMES, LONGER_EACH = stop_after_attempt(8), wait_exponential_jitter(multiplier=0.5, max=20)
 
-on_conflict = retry(retry=retry_if_exception_type(CONFLICTS), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
+on_conflict = retry(retry=retry_if_exception_type(MEANWHILE), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
 """Decorates a statement that is tried again where a job has written to the table meanwhile."""
 
 _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EMPTY_LOCATION")
@@ -137,7 +139,7 @@ _MADE_BY_ANOTHER = ("already exists", "AlreadyExists", "ALREADY_EXISTS", "NON_EM
 def _may_be_there_now(error: BaseException) -> bool:
     """Whether another job makes the table, or has made it, in the same moment."""
     made = isinstance(error, AnalysisException) and any(sign in str(error) for sign in _MADE_BY_ANOTHER)
-    return made or isinstance(error, (*_REDEFINED, *CONFLICTS))
+    return made or isinstance(error, (*_REDEFINED, *_CONFLICTS))
 
 
 class Tables:
@@ -252,7 +254,7 @@ class Tables:
         how: Callable[[DeltaMergeBuilder], DeltaMergeBuilder],
         only: Column | None = None,
     ) -> None:
-        """Merge on coordinates, once per batch if one is given; again if a job wrote to the table meanwhile."""
+        """Merge on coordinates, once per batch if one is given; again if the table changed meanwhile."""
         same = [F.col(f"held.{name}") == F.col(f"changes.{name}") for name in (*COORDINATES, *keys)]
         condition = reduce(Column.__and__, same if only is None else [*same, only]) & _near(changes, keys)
         target = DeltaTable.forName(self._spark, f"{self._database}.{table}").alias("held")
