@@ -135,7 +135,7 @@ class Vacuum:
             if number:
                 if not dry_run:
                     self.files.vacuum(table, self.hours)
-                shown = f"{number:,} files" + (" or more" if number >= COUNTED else "")
+                shown = f"{number:,} files and folders" + (", or more," if number >= COUNTED else "")
                 told(Step("delete files", table, f"{shown} older than {self.hours} hours"))
 
 

@@ -173,7 +173,8 @@ def test_tables_are_merged_retired_and_vacuumed_and_all_adds_up(world: World, tm
         maintenance(world, vacuum_hours=0).vacuum(NOW, lambda _: None)
     kept = world.invalid()
     assert {s.action for s in steps(maintenance(world, vacuum_hours=0).vacuum, force=True)} == {"delete files"}
-    assert steps(maintenance(world, vacuum_hours=0).vacuum, force=True) == []
+    location = table_of(world, VALID).detail().select("location").collect()[0][0]
+    assert list(Path(location.removeprefix("file:")).rglob("*.parquet")) == []
     assert world.invalid() == kept
 
     # leftovers and the ledger; the living checkpoints are not touched

@@ -252,7 +252,7 @@ def test_vacuum_refuses_what_is_not_safe_and_tells_what_it_did() -> None:
     safe(NOW, told.append)
     assert (files.diary, told[1]) == (
         [f"vacuumed {VALID}"],
-        Step("delete files", VALID, "3 files older than 168 hours"),
+        Step("delete files", VALID, "3 files and folders older than 168 hours"),
     )
 
 
