@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,6 +131,8 @@ def reconcile(
     spark = spark or spark_session(settings, f"sdp-{RECONCILE}")
     parts = Wiring(RECONCILE, settings, spark, None)
     parts.tables.create_missing()
+    few = _for_few_rows(spark)
+    tables = Tables(few, settings.metastore.database, settings.warehouse_uri)
     topic, wanted, prefix = settings.kafka.topic, settings.reconcile, settings.elasticsearch.index_prefix
     sums = ElasticSums(settings.elasticsearch)
     truth = Truth(topic, parts.schemas, lambda: parts.rules, parts.broker, prefix, parts.judge, parts.route)
@@ -146,9 +149,9 @@ def reconcile(
     where = f"{settings.metastore.database}, topic {topic}"
     return Reconcile(
         topic=topic,
-        first=FirstLevel(topic, parts.tables, sums, KafkaAdmin(settings.kafka)),
+        first=FirstLevel(topic, tables, sums, KafkaAdmin(settings.kafka)),
         records=records,
-        history=reconciliations(settings, spark),
+        history=reconciliations(settings, few),
         patience=lambda: Patience(where, wanted.retry_for_s, parts.log.retry, stop or threading.Event()),
         publish=_publisher(settings, parts),
         grace=timedelta(minutes=wanted.grace_minutes),
@@ -165,6 +168,14 @@ def reconciliations(settings: Settings, spark: SparkSession | None = None) -> Re
     return Reconciliations(spark, tables, settings.metastore.database, settings.kafka.topic)
 
 
+def _for_few_rows(spark: SparkSession) -> SparkSession:
+    """A session for queries that end in few rows: adaptive execution would run each of their stages as a job."""
+    plain = spark.newSession()
+    plain.conf.set("spark.sql.adaptive.enabled", "false")
+    plain.conf.set("spark.sql.shuffle.partitions", str(min(8, spark.sparkContext.defaultParallelism)))
+    return plain
+
+
 def completeness(settings: Settings, spark: SparkSession | None = None) -> Completeness:
     """The completeness watermark."""
     spark = spark or spark_session(settings, "sdp-complete")
@@ -173,19 +184,20 @@ def completeness(settings: Settings, spark: SparkSession | None = None) -> Compl
     return Completeness(spark, settings.metastore.database)
 
 
-def _publisher(settings: Settings, parts: Wiring) -> Callable[[Run], None]:
+def _publisher(settings: Settings, parts: Wiring) -> Callable[[Run, bool], None]:
     """Where a run that is over shows: the table's property, and metrics. A gateway that is away stops nobody."""
     metrics, watermark = ReconciliationMetrics(), Completeness(parts.spark, settings.metastore.database)
 
-    def publish(run: Run) -> None:
-        watermark.set(run.complete_until)
+    def publish(run: Run, has_moved: bool) -> None:
+        if has_moved:
+            watermark.set(run.complete_until)
         with Exposition(RECONCILE, metrics.registry, settings.monitoring, parts.log.push_failed)(once=True):
             metrics.show(
                 list(Verdict).index(run.verdict or Verdict.OK),
                 run.records,
                 run.discrepant,
                 run.lost,
-                run.finished_at.timestamp() if run.finished_at else 0.0,
+                time.time(),
                 run.complete_until.timestamp() if run.complete_until else 0.0,
             )
 

@@ -15,7 +15,7 @@ from pipelines.adapters.tables import COLUMNS, OF_RECONCILIATION, Tables
 from pipelines.errors import UsageError
 from pipelines.ingest.coordinates import inside
 from pipelines.reconcile.figures import SUMMED, VALUED
-from pipelines.reconcile.hours import Window
+from pipelines.reconcile.hours import Window, from_ms
 from pipelines.reconcile.model import (
     Counts,
     Finding,
@@ -23,6 +23,7 @@ from pipelines.reconcile.model import (
     HourCounts,
     Kind,
     OffsetsCheck,
+    Past,
     Run,
     RunState,
     Side,
@@ -49,6 +50,25 @@ class Reconciliations:
         if not self._is_ready:
             self._tables.create_missing((*OF_RECONCILIATION,))
             self._is_ready = True
+
+    def past(self, since: datetime, run_id: str | None) -> Past:
+        """What earlier runs leave to the next one, whose id is ``run_id`` if somebody has chosen one."""
+        rows = self._runs()
+        is_done = (F.col("state") == RunState.DONE.value) & (F.col("date") >= F.lit(since.date()))
+        adds_up = ~F.exists("offsets", lambda o: (o["uncovered"] > 0) | (o["doubled"] > 0))
+        until = F.least("window_until", "settled_until")
+        window = F.when(is_done & adds_up, F.struct(F.unix_millis("window_from"), F.unix_millis(until)))
+        last = F.when(is_done, F.struct(F.unix_millis("started_at"), F.unix_millis("complete_until")))
+        found = rows.agg(
+            F.collect_set(window).alias("windows"),
+            F.max(last).alias("last"),
+            F.max(F.size("kinds") > 0).alias("had_findings"),
+            F.max(F.col("run_id") == F.lit(run_id)).alias("is_known"),
+        ).collect()[0]
+        began, complete = found["last"] or (None, None)
+        windows = tuple((from_ms(a), from_ms(b)) for a, b in found["windows"] if b is not None and a < b)
+        before = self.run(run_id) if run_id is not None and found["is_known"] else None
+        return Past(windows, before, _from_ms(began), _from_ms(complete), bool(found["had_findings"]))
 
     def runs(self, since: datetime) -> list[Run]:
         """Runs that began since then, newest first."""
@@ -87,10 +107,6 @@ class Reconciliations:
     def findings(self) -> DataFrame:
         """All findings of the topic."""
         return self._tables.read(FINDINGS).where(F.col("kafka_topic") == self._topic)
-
-    def has_findings(self) -> bool:
-        """Whether there ever was one: seen from the list of files."""
-        return bool(self._tables.read(FINDINGS).inputFiles())
 
     def open_hours(self) -> list[datetime]:
         """Hours with an open finding."""
@@ -203,6 +219,10 @@ def _run(row: Row) -> Run:
     own |= {"state": RunState(values["state"]), "seconds": dict(values["seconds"] or {})}
     own |= {"verdict": Verdict(values["verdict"]) if values["verdict"] else None}
     return Run(**own)
+
+
+def _from_ms(ms: int | None) -> datetime | None:
+    return None if ms is None else from_ms(ms)
 
 
 def _finding(row: Row) -> Finding:

@@ -23,10 +23,13 @@ from pipelines.flows.reconcile_ports import History, Published
 from pipelines.flows.reconcile_records import Records, Suspects
 from pipelines.flows.trouble import Patience
 from pipelines.reconcile.hours import LOOKS_BACK, Window, complete_until, default_window, floor_hour, merged
-from pipelines.reconcile.model import Counts, Run, RunState, Verdict
+from pipelines.reconcile.model import Counts, Past, Run, RunState, Verdict
 from pipelines.reconcile.sample import chosen
 from pipelines.reconcile.verdict import verdict
 from pipelines.records import OffsetRange
+
+HISTORY = timedelta(days=30)
+"""How far back the watermark looks for runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +78,16 @@ class Reconcile:
         self._seconds = {}
         with self._step("history"):
             self.history.prepare()
-            known = self.history.runs(began - timedelta(days=30))
-            before = next((r for r in known if r.run_id == run_id), None)
-            if wanted.run_id and before is None:
-                before = self.history.run(run_id)
-        if before is not None and before.state is RunState.DONE:
-            return before
-        past = [r for r in known if r.state is RunState.DONE]
-        proven = proven_windows(past)
-        hint = wanted.window or default_window(began, floor_hour(began - self.grace), complete_until(proven, ()))
+            past = self.history.past(began - HISTORY, wanted.run_id)
+        if past.before is not None and past.before.state is RunState.DONE:
+            return past.before
+        proven = complete_until(past.proven, ())
+        hint = wanted.window or default_window(began, floor_hour(began - self.grace), proven)
         with self._step("ledger"):
             said = self.first.ledger(hint, began - LOOKS_BACK, began)
         settled = self.first.settled(said, began, self.grace)
-        window = wanted.window or default_window(began, settled, complete_until(proven, ()))
-        windows = merged([window, *said.reopened(window, proven, max((r.started_at for r in past), default=began))])
+        window = wanted.window or default_window(began, settled, proven)
+        windows = merged([window, *said.reopened(window, past.proven, past.last or began)])
         with self._step("figures"):
             figures = self.first.compare(said, windows)
         notes = [*said.notes(), *figures.notes]
@@ -111,8 +110,8 @@ class Reconcile:
             hours=tuple(figures.hours()),
         )
         with self._step("findings"):
-            run = self._judged(run, found, windows, said.refused(), notes)
-        return self._kept(run, proven, notes, is_new=before is None)
+            run = self._judged(run, found, windows, said.refused() if past.had_findings else None, notes)
+        return self._kept(run, past, notes)
 
     def _look(
         self, wanted: Wanted, figures: Compared, window: Window, began: datetime, notes: list[str]
@@ -130,13 +129,21 @@ class Reconcile:
         return (reduce(DataFrame.unionByName, both) if both else None), len(points)
 
     def _judged(
-        self, run: Run, found: DataFrame | None, windows: list[Window], refused: list[OffsetRange], notes: list[str]
+        self,
+        run: Run,
+        found: DataFrame | None,
+        windows: list[Window],
+        refused: list[OffsetRange] | None,
+        notes: list[str],
     ) -> Run:
-        """Keep the findings, and count them. ``refused``: where invalid rows were looked for."""
+        """Keep the findings, and count them.
+
+        ``refused``: where invalid rows were looked for; None if there is no earlier finding to close.
+        """
         records = sum(max(h.ledger_ingest, h.table if h.ledger_ingest == 0 else 0) for h in run.hours)
         if found is not None:
             self.history.merge(found, run.run_id, run.started_at)
-        if self.history.has_findings():
+        if refused is not None:
             self.history.close_unseen(windows, refused, run.run_id, run.started_at, deep=run.deep)
         counted = self.history.counts(run.run_id) if found is not None else Counts()
         hours = tuple(replace(h, discrepant=counted.by_hour.get(h.hour, 0)) for h in run.hours)
@@ -154,23 +161,21 @@ class Reconcile:
             hours=hours,
         )
 
-    def _kept(self, run: Run, proven: list[Window], notes: list[str], *, is_new: bool) -> Run:
-        now_proven = [*proven, *proven_windows([run])] if adds_up(run) else proven
-        gaps = merged(now_proven)[1:]
-        if gaps:
-            start, end = merged(now_proven)[0][1], gaps[0][0]
+    def _kept(self, run: Run, past: Past, notes: list[str]) -> Run:
+        now_proven = merged([*past.proven, *proven_window(run)])
+        if len(now_proven) > 1:
+            start, end = now_proven[0][1], now_proven[1][0]
             notes.append(
                 f"the completeness watermark stops at {start:%F %H:%M}: the hours up to {end:%F %H:%M} were never "
                 f"reconciled; run: sdp reconcile --from {start:%FT%H:%M} --to {end:%FT%H:%M}"
             )
-        open_hours = self.history.open_hours() if self.history.has_findings() else []
         with self._step("watermark"):
-            complete = complete_until(now_proven, open_hours)
-            run = replace(
-                run, complete_until=complete, finished_at=self.now(), notes=tuple(notes), seconds=self._seconds
-            )
-        self.history.save(run, is_new=is_new)
-        self.publish(run)
+            open_hours = self.history.open_hours() if past.had_findings or run.kinds else []
+            run = replace(run, complete_until=complete_until(now_proven, open_hours), notes=tuple(notes))
+            self.publish(run, run.complete_until != past.complete_until or past.last is None)
+        run = replace(run, finished_at=self.now(), seconds=dict(self._seconds))
+        self.on_step("saving")
+        self.history.save(run, is_new=past.before is None)
         return run
 
     def _keep_failed(self, wanted: Wanted, run_id: str, began: datetime, error: SdpError) -> None:
@@ -195,10 +200,12 @@ def adds_up(run: Run) -> bool:
     return not any(o.uncovered or o.doubled for o in run.offsets)
 
 
-def proven_windows(runs: list[Run]) -> list[Window]:
-    """What done runs have looked at when it was settled."""
-    done = [(r.window_from, min(r.window_until, r.settled_until)) for r in runs if r.settled_until and adds_up(r)]
-    return [w for w in done if w[0] < w[1]]
+def proven_window(run: Run) -> list[Window]:
+    """What a run has looked at when it was settled; nothing if the offsets do not add up."""
+    if run.settled_until is None or not adds_up(run):
+        return []
+    found = (run.window_from, min(run.window_until, run.settled_until))
+    return [found] if found[0] < found[1] else []
 
 
 def _new_id(now: datetime) -> str:

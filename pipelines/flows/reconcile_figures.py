@@ -9,9 +9,9 @@ from datetime import datetime
 from pipelines.flows.reconcile_records import Suspects
 from pipelines.reconcile import ledger as ledgers
 from pipelines.reconcile.figures import Figures, Place, differing
-from pipelines.reconcile.findings import Bounds
 from pipelines.reconcile.hours import HOUR, Window, from_ms, hours_of, in_ms
 from pipelines.reconcile.model import HourCounts, OffsetsCheck
+from pipelines.reconcile.witnesses import Bounds
 from pipelines.records import OffsetRange
 
 INGEST, INDEX = "ingest", "index"
@@ -27,7 +27,7 @@ class Said:
     checks: Sequence[OffsetsCheck]
 
     def bounds(self, waits_since: datetime) -> Bounds:
-        return Bounds(self.jobs[INGEST].positions, self.jobs[INDEX].positions, waits_since)
+        return Bounds(self.jobs[INGEST].positions, self.jobs[INDEX].positions, in_ms(waits_since))
 
     def reopened(self, window: Window, proven: Sequence[Window], since: datetime) -> list[Window]:
         """Hours outside of the window that were proven, and have got records after ``since``."""

@@ -24,11 +24,12 @@ from pipelines.ingest.validate import canonical
 from pipelines.reconcile import rows as table_rows
 from pipelines.reconcile.compare import AT, FIELDS, is_odd, side_by_side, taken_apart
 from pipelines.reconcile.figures import Figures, Place, differing
-from pipelines.reconcile.findings import Bounds, findings
+from pipelines.reconcile.findings import findings
 from pipelines.reconcile.holes import holes
 from pipelines.reconcile.hours import Window, in_ms
 from pipelines.reconcile.model import Side
 from pipelines.reconcile.spots import Spots
+from pipelines.reconcile.witnesses import Bounds
 from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange
 
 MOST_NARROWED = 64
@@ -91,10 +92,10 @@ class Records:
         rows = rows.unionByName(self._rows_of_orphans(odd, added, fields))
         found, others = self._looked_up(rows, found, schema, indices, notes)
         odd = settle(self._with_holes(self._odd(rows, found, fields, suspects), suspects))
-        told = self._with_witnesses(odd, others, fields)
+        told = settle(self._with_witnesses(odd, others, fields))
         if suspects.points:  # of what Kafka has dropped nobody knows whether it ever was a record
             told = told.withColumn("hole", F.when(F.col("is_gone").isNull(), F.col("hole")))
-        shown = findings(told, fields, suspects.bounds, self.personal(), self.topic)
+        shown = findings(told, suspects.bounds, self.personal(), self.topic)
         is_meant = F.col("es_index").isin(sorted(suspects.strays)) | (F.col("side") == Side.INVALID.value)
         for window in suspects.windows:
             is_meant = is_meant | _between(F.col("hour"), window)
@@ -133,8 +134,9 @@ class Records:
         made = documents(valid.select("*", computed), added, ("ingested_at", "computed_hash"))
         index = F.concat(F.lit(self.sums.index_prefix), F.lit("-"), F.col(DAY)).alias("es_index")
         at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
+        ingested = F.unix_millis("ingested_at").alias("ingested_ms")
         times = F.lit(1).cast("bigint").alias("times")
-        return made.select(*at, times, *(f"`{name}`" for name in fields), index, "ingested_at", "computed_hash")
+        return made.select(*at, times, *(f"`{name}`" for name in fields), index, ingested, "computed_hash")
 
     def _rows_of_orphans(self, odd: DataFrame, added: Sequence[Field], fields: Sequence[str]) -> DataFrame:
         """Rows, wherever they are, at the coordinates of documents that have none where was looked."""

@@ -62,7 +62,7 @@ class Truth:
         stamp = Stamp(0, datetime.now(UTC), self.rules(), self.schemas.current())
         same = (F.col("partition") == F.col("at_partition")) & (F.col("offset") == F.col("at_offset"))
         read = reduce(DataFrame.unionByName, (self.broker.read(some) for some in rounds(ranges)))
-        records = read.join(F.broadcast(wanted), same, "left_semi")
+        records = settle(read.join(F.broadcast(wanted), same, "left_semi"))  # else all the rules are put into each read
         routed = self.route(records.transform(self.judge(stamp.schemas, stamp.rules)), None, stamp)
         at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
         index = F.concat(F.lit(f"{self.index_prefix}-"), F.col(DAY)).alias("es_index")

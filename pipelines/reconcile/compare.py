@@ -1,7 +1,8 @@
 """Rows and documents side by side, by coordinates: which of them are not simply the same.
 
 Both sides come in the same columns: FIELDS of a document, ``at_partition`` and ``at_offset`` for the record that they
-are held to be, and ``es_index``. A row's is the index its document belongs into; it has ``ingested_at`` as well.
+are held to be, and ``es_index``. A row's is the index its document belongs into; it has ``ingested_ms`` and
+``computed_hash`` as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ OF_KAFKA = (*LOG_FIELDS, "schema_id", "content_hash", "kafka_timestamp")
 """What a fresh look at Kafka tells, whatever the rules and schemas are by now."""
 FIELDS = (*OF_KAFKA, "@timestamp", "warnings", "kafka_topic", "kafka_partition", "kafka_offset")
 """What every document holds."""
-BESIDE = ("es_index", "ingested_at", "computed_hash")
+BESIDE = ("es_index", "ingested_ms", "computed_hash")
 """What a row has more."""
 
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from pipelines.reconcile.figures import SUMMED, VALUED, WHOLE, Figures, Place
+from pipelines.reconcile.figures import SUMMED, VALUED, Figures, Place
 from pipelines.reconcile.hours import Window
 
 HOUR_MS = 3_600_000
@@ -26,30 +26,32 @@ def within(window: Window) -> Column:
 def summed(rows: DataFrame, block_size: int | None = None, without: Collection[str] = ()) -> DataFrame:
     """Figures of the rows per partition, event hour and block: few rows, however many there were.
 
-    Out: _KEYS, ``name`` (null for sums, else the field whose ``value`` is counted), ``records`` and SUMMED. First all
-    fields with few values at once, then each of them: the second pass sees what is left of the first.
+    Out: _KEYS (``block`` with a block size only), ``name`` (null for sums, else the field whose ``value`` is counted),
+    ``records`` and SUMMED. First all fields with few values at once, then each of them: the second pass sees what is
+    left of the first.
     ``without``: fields whose values are too many to be told.
     """
     valued = [name for name in VALUED if name not in without]
     hour = F.col("timestamp") - F.pmod(F.col("timestamp"), F.lit(HOUR_MS))
-    block = F.lit(WHOLE).cast("bigint") if block_size is None else F.floor(F.col("kafka_offset") / block_size)
-    keys = [F.col("kafka_partition"), hour.alias("hour_ms"), block.alias("block")]
+    keys = [F.col("kafka_partition"), hour.alias("hour_ms")]
+    keys += [F.floor(F.col("kafka_offset") / block_size).alias("block")] if block_size else []
+    names = _KEYS if block_size else _KEYS[:2]
     sums = [F.sum(name).alias(f"sum_{name}") for name in SUMMED]
     groups = rows.groupBy(*keys, *valued).agg(F.count("*").alias("records"), *sums)
     pairs = [F.struct(F.lit(n).alias("name"), F.col(n).cast("string").alias("value")) for n in valued]
     whole = F.struct(F.lit(None).cast("string").alias("name"), F.lit(None).cast("string").alias("value"))
     told = groups.select(
-        *_KEYS, "records", *(f"sum_{n}" for n in SUMMED), F.explode(F.array(whole, *pairs)).alias("of")
+        *names, "records", *(f"sum_{n}" for n in SUMMED), F.explode(F.array(whole, *pairs)).alias("of")
     )
     totals = [F.sum(c).alias(c) for c in ("records", *(f"sum_{n}" for n in SUMMED))]
-    return told.groupBy(*_KEYS, F.col("of")["name"].alias("name"), F.col("of")["value"].alias("value")).agg(*totals)
+    return told.groupBy(*names, F.col("of")["name"].alias("name"), F.col("of")["value"].alias("value")).agg(*totals)
 
 
 def figures(found: Iterable[Row]) -> Figures:
     """What the rows of ``summed`` say."""
     out = Figures()
     for r in found:
-        place = Place(r["kafka_partition"], r["hour_ms"], r["block"])
+        place = Place(*(r[key] for key in _KEYS if key in r))
         if r["name"] is None:
             out.add(place, r["records"], [r[f"sum_{n}"] for n in SUMMED])
         elif r["value"] is not None:
