@@ -151,6 +151,8 @@ def _print(report: Report, dry_run: bool) -> None:
         return
     what = f"dry run of a repair of run {report.run_id}" if dry_run else f"repair {report.repair_id} of {report.run_id}"
     say(f"{what}: {report.findings:,} open findings")
+    if report.went_on:
+        say("this repair was cut off before and went on; for what was found since then, run the command once more")
     out.print(_table(report))
     if dry_run or report.stopped:
         return
