@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from stack.airflow import USER, Airflow
 
-LONGEST_S = 180
+LONGEST_S = 300
 ENDED = {"success", "failed"}
 
 T = TypeVar("T")
