@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import capture, compare, contract, producer, report, scale
+from benchmarks import capture, compare, contract, producer, reconcile, report, scale
 from benchmarks.lab import Lab
 from pipelines.settings import ROOT, load
 
@@ -24,6 +24,7 @@ PARTS = {
     "size": scale.size,
     "shape": scale.shape,
     "capture": capture.capture,
+    "reconcile": reconcile.reconcile,
     "contract": contract.contract,
     "producer": producer.producer,
 }

@@ -18,7 +18,7 @@ SPARK, PYTHON = "spark", "python"
 WARM_UPS = 2
 """The JVM still compiles during the second run of a task; the Python side gets as many."""
 
-_IN_SPARK = {"plain", "kafka", "decode", "judge", "judge20", "rules_test", "ingest", "index"}
+_IN_SPARK = {"plain", "kafka", "decode", "judge", "judge0", "judge20", "rules_test", "ingest", "index", "proof"}
 
 
 @dataclass(frozen=True, slots=True)

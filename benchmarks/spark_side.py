@@ -85,6 +85,11 @@ def judged_by_twenty(settings: Settings) -> Outcome:
     return _to_nowhere(settings, lambda: judge(_schemas(settings), twenty))
 
 
+def judged_by_none(settings: Settings) -> Outcome:
+    """The same without any rule: decoded, hashed, and checked for being UTF-8."""
+    return _to_nowhere(settings, lambda: judge(_schemas(settings), RuleSet(subject="bench", rules=())))
+
+
 def rules_test(settings: Settings) -> Outcome:
     """``sdp rules test`` over a table that holds the whole topic; only the trial is on the clock."""
     spark = bootstrap.spark_session(settings, "bench")

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from benchmarks import ceiling, producer_side, python_elastic, python_tables, spark_side
+from benchmarks import ceiling, producer_side, python_elastic, python_tables, reconcile_side, spark_side
 from benchmarks.meter import Outcome
 from pipelines.settings import Settings, load
 
@@ -16,7 +16,9 @@ TASKS: dict[str, Callable[[Settings], Outcome]] = {
     "kafka": spark_side.kafka,
     "decode": spark_side.decoded,
     "judge": spark_side.judged,
+    "judge0": spark_side.judged_by_none,
     "judge20": spark_side.judged_by_twenty,
+    "proof": reconcile_side.proof,
     "rules_test": spark_side.rules_test,
     "ingest": spark_side.ingest,
     "index": spark_side.index,
