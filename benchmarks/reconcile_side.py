@@ -72,7 +72,7 @@ def _lose(settings: Settings, spark: SparkSession) -> None:
         spark.table(table).where(~F.col("request_id").isin([hit["_id"] for hit in found])).select(*COORDINATES).first()
     )
     assert row is not None
-    spark.sql(f"DELETE FROM {table} WHERE kafka_partition = {row[1]} AND kafka_offset = {row[2]}")  # noqa: S608
+    spark.sql(f"DELETE FROM {table} WHERE kafka_partition = {row[1]} AND kafka_offset = {row[2]}")
 
 
 def _find_and_repair(settings: Settings, window: Window) -> None:
