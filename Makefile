@@ -39,7 +39,7 @@ check: $(INSTALLED) ## Format, lint, types, import contracts, unit tests: what C
 	@$(BIN)/ruff check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile tests/unit
 
 format: $(INSTALLED) ## Format the code and mend what the linter can mend by itself.
 	@$(BIN)/ruff check --fix
