@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pipelines import settings as settings_module
 from pipelines.errors import UsageError
+from pipelines.printable import spelt_out as spelt_out  # the commands find it here, with say and tell
 from pipelines.settings import Settings
 
 Env = Annotated[str | None, typer.Option("--env", envvar="SDP_ENV", help="Environment: which conf/<env>.yaml to use.")]
@@ -57,14 +58,6 @@ def say(text: str, style: str | None = None) -> None:
 def tell(text: str, style: str | None = None) -> None:
     """One line about this call of the command, on standard error."""
     err.print(f"sdp: {text}", style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def spelt_out(text: str) -> str:
-    """The text with ``\\x1b`` and the like for whatever does not print: a value must not command the terminal.
-
-    These are control characters, line breaks, changes of the writing direction, and halves of surrogate pairs.
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def print_json(value: Any) -> None:

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, out, print_json, say
+from pipelines.cli import reconcile_report, reconcile_summary
+from pipelines.cli import repair as repair_command
+from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, print_json, say, tell
 from pipelines.cli.window import parse_when
-from pipelines.errors import UsageError
+from pipelines.errors import SdpError, UsageError
 from pipelines.reconcile.hours import ceil_hour, floor_hour
-from pipelines.reconcile.model import Run, Verdict
+from pipelines.reconcile.model import Run
+from pipelines.reconcile.wording import Limits, Mended
 
 if TYPE_CHECKING:
+    from pipelines.flows.reconcile import Wanted
+    from pipelines.flows.repair_report import Report as Repaired
     from pipelines.reconcile.hours import Window
+    from pipelines.reconcile.report import Report
+    from pipelines.settings import Settings
 
 From = Annotated[
     str | None, typer.Option("--from", help="First hour, of the event: 2h, 7d before now, or an ISO time (UTC).")
@@ -34,10 +40,12 @@ RunId = Annotated[
     str | None,
     typer.Option("--run-id", help="Name of the run. One that is done is shown again, one that failed is repeated."),
 ]
-Report = Annotated[Path | None, typer.Option("--report", help="Folder for the report of the run (HTML and JSON).")]
+Folder = Annotated[Path | None, typer.Option("--report", help="Folder for the report of the run (HTML and JSON).")]
+AtOnce = Annotated[
+    bool, typer.Option("--repair", help="If there are open findings, repair them at once, and report what is left.")
+]
 
 _ID = r"[A-Za-z0-9][A-Za-z0-9._:+-]{0,127}"
-_STYLES = {Verdict.OK: "bold green", Verdict.WARNING: "bold yellow"}
 
 
 def register(app: typer.Typer) -> None:
@@ -53,7 +61,8 @@ def reconcile(
     sample: Sample = 0,
     seed: Seed = 0,
     run_id: RunId = None,
-    report: Report = None,
+    report: Folder = None,
+    repair: AtOnce = False,
     env: Env = None,
     overrides: Set = None,
     as_json: Json = False,
@@ -63,26 +72,79 @@ def reconcile(
     Example: sdp reconcile --from 2026-01-31T00:00 --to 2026-02-01T00:00 --sample 100
 
     Without --from: the settled hours of the last day that no run has proven yet. Hours are those of the event, UTC,
-    and taken as a whole. Findings are kept: `sdp repair latest` puts them right. Exit codes: 1 there is an open finding
-    or the offsets do not add up, 2 wrong use, 3 a server was away for longer than reconcile.retry_for_s: then nothing
-    is said about the data.
+    and taken as a whole. Findings are kept: `sdp repair latest`, or --repair at once, puts them right. Exit codes: 1
+    there is an open finding (with --repair: one is left) or the offsets do not add up, 2 wrong use, 3 a server was away
+    for longer than reconcile.retry_for_s: then nothing is said about the data.
     """
-    from pipelines import bootstrap  # pyspark takes a second to import; --help should not
-    from pipelines.flows.reconcile import Wanted, adds_up
+    from pipelines.flows.reconcile import Wanted  # pyspark takes a second to import; --help should not
     from pipelines.monitoring import logs
 
     wanted = Wanted(asked_window(since, until, datetime.now(UTC)), deep, sample, seed, checked_id(run_id))
+    settings = load(env, overrides)
+    folder = reconcile_report.made(report) if report else None
     logs.configure(pretty=True)
+    run, reported = _compared(settings, wanted, folder)
+    mended = _mended(settings, run) if repair and run.discrepant else None
+    if mended and folder and reported:
+        reconcile_report.write(folder, replace(reported, mended=_in_brief(mended)))
+    page = folder / f"{run.run_id}.html" if folder else None
+    _tell_result(run, mended, page, as_json=as_json)
+    is_clean = mended.is_clean if mended else not run.discrepant
+    if not (is_clean and run.adds_up):
+        raise typer.Exit(1)
+
+
+def _compared(settings: Settings, wanted: Wanted, folder: Path | None) -> tuple[Run, Report | None]:
+    """The run, and its report if there is a folder for it; a failed run has one, too."""
+    from pipelines import bootstrap
+
+    limits = Limits(settings.reconcile.investigate_share, settings.reconcile.escalate_share)
     stop = threading.Event()
     cut_off = "interrupted: nothing was kept of this run; run the same command again"
     with on_interrupt(cut_off), err.status("starting …") as status:
-        flow = bootstrap.reconcile(load(env, overrides), None, lambda step: status.update(f"{step} …"), stop)
-        run = flow.run(wanted)
-    print_json(as_data(run)) if as_json else show(run)
-    if report is not None:
-        raise UsageError("--report is not there yet")
-    if run.discrepant or not adds_up(run):
-        raise typer.Exit(1)
+        flow = bootstrap.reconcile(settings, None, lambda step: status.update(f"{step} …"), stop)
+        try:
+            run = flow.run(wanted)
+        except SdpError:
+            if folder and flow.failed:
+                status.update("writing the report …")
+                failed = reconcile_report.of_failed(bootstrap.reconciliations(settings), flow.failed, limits)
+                tell(f"report: {reconcile_report.write(folder, failed)}")
+            raise
+    if folder is None:
+        return run, None
+    kept = "interrupted: the run is kept, but has no report; name it by --run-id to get one: " + run.run_id
+    with on_interrupt(kept), err.status("writing the report …"):
+        report = reconcile_report.gathered(bootstrap.reconciliations(settings), run, limits)
+        reconcile_report.write(folder, report)
+    return run, report
+
+
+def _mended(settings: Settings, run: Run) -> Repaired:
+    """Repair the run's findings at once, as ``sdp repair`` does."""
+    tell(f"repairing {run.discrepant:,} records of run {run.run_id}")
+    go_on = f"sdp repair {run.run_id}"
+    with on_interrupt(f"interrupted: every chunk that was finished stays; `{go_on}` goes on"):
+        found = repair_command.carried_out(settings, run.run_id)
+    if found.stopped:
+        tell(f"stopped as asked, after the running chunk; nothing is closed yet: `{go_on}` goes on")
+    return found
+
+
+def _in_brief(found: Repaired) -> Mended:
+    return Mended(found.repair_id, found.closed, found.left, found.stopped, tuple(found.again))
+
+
+def _tell_result(run: Run, mended: Repaired | None, page: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        more = {"repair": repair_command.as_data(mended) if mended else None, "report": page and str(page)}
+        print_json(as_data(run) | more)
+        return
+    reconcile_summary.show(run, _in_brief(mended) if mended else None)
+    if mended:
+        repair_command.show(mended)
+    if page:
+        say(f"report: {page}")
 
 
 def complete(
@@ -137,22 +199,3 @@ def checked_id(run_id: str | None) -> str | None:
 def as_data(run: Run) -> dict[str, Any]:
     """A run as JSON."""
     return asdict(run) | {"share": run.share}
-
-
-def show(run: Run) -> None:
-    """The run on one screen."""
-    word = run.verdict or Verdict.OK
-    say(
-        f"{word.upper()}: {run.discrepant:,} of {run.records:,} records are not the same everywhere ({run.share:.4%})",
-        _STYLES.get(word, "bold red"),
-    )
-    say(f"run {run.run_id}, {run.window_from:%Y-%m-%d %H:%M} to {run.window_until:%Y-%m-%d %H:%M} UTC")
-    if run.kinds:
-        table = Table("kind", "side", "findings")
-        for kind, side, findings in run.kinds:
-            table.add_row(kind, side, f"{findings:,}")
-        out.print(table)
-    for note in run.notes:
-        say(f"note: {note}")
-    until = run.complete_until
-    say(f"complete until {until:%Y-%m-%d %H:%M} UTC" if until else "nothing is proven complete yet")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.flows.repair import Repair
     from pipelines.flows.repair_report import Pace, Report
     from pipelines.reconcile.repair_plan import Change
+    from pipelines.settings import Settings
 
 CUT_OFF = (
     "interrupted: every chunk that was finished stays. One that was cut off is finished by the next `sdp repair`; run "
@@ -59,24 +60,37 @@ def repair(
     coordinates. Every change is in sdp.reconciliation_audit. Ctrl-C ends it after the running chunk. Exit codes: 1
     something is left that could not be repaired, 2 wrong use, 3 a server is away.
     """
-    from pipelines import bootstrap_repair  # pyspark takes a second to import; --help should not
-    from pipelines.flows.repair_report import Pace
     from pipelines.monitoring import logs
 
     logs.configure()
     with on_interrupt(CUT_OFF):
-        settings = load(env, overrides)
-        flow = bootstrap_repair.repair(settings, on_phase=tell)
-        pace = Pace(settings.repair.rate if rate is None else rate, settings.repair.chunk)
-        report = _run(flow, run, who or login(), pace, delete_extras, dry_run=dry_run)
+        report = carried_out(load(env, overrides), run, who, rate, delete_extras=delete_extras, dry_run=dry_run)
     if as_json:
-        print_json(_data(report, dry_run))
+        print_json(as_data(report, dry_run))
     else:
-        _print(report, dry_run)
+        show(report, dry_run)
     if report.stopped:
         tell(STOPPED)
     if not (dry_run or report.is_clean):
         raise typer.Exit(1)
+
+
+def carried_out(
+    settings: Settings,
+    run: str,
+    who: str | None = None,
+    rate: float | None = None,
+    *,
+    delete_extras: bool = False,
+    dry_run: bool = False,
+) -> Report:
+    """Repair a run, with progress on standard error; a signal ends it after the running chunk."""
+    from pipelines import bootstrap_repair  # pyspark takes a second to import; --help should not
+    from pipelines.flows.repair_report import Pace
+
+    flow = bootstrap_repair.repair(settings, on_phase=tell)
+    pace = Pace(settings.repair.rate if rate is None else rate, settings.repair.chunk)
+    return _run(flow, run, who or login(), pace, delete_extras, dry_run=dry_run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +111,17 @@ def _run(flow: Repair, run: str, who: str, pace: Pace, delete_extras: bool, *, d
     findings = flow.findings(run)
     with bootstrap.stopping_on_signals(flow.stop, told), reporter(findings, "findings") as on_progress:
 
-        def show(report: Report) -> None:
+        def told_so_far(report: Report) -> None:
             failed = report.count(Outcome.REFUSED, Outcome.UNREPAIRABLE)
             on_progress(_Progress(min(report.findings, report.count(*Outcome)), failed))
 
         if dry_run:
-            return flow.forecast(run, pace, delete_extras=delete_extras, on_progress=show)
-        return flow.run(run, who, pace, delete_extras=delete_extras, on_progress=show)
+            return flow.forecast(run, pace, delete_extras=delete_extras, on_progress=told_so_far)
+        return flow.run(run, who, pace, delete_extras=delete_extras, on_progress=told_so_far)
 
 
-def _data(report: Report, dry_run: bool) -> dict[str, Any]:
+def as_data(report: Report, dry_run: bool = False) -> dict[str, Any]:
+    """A repair as JSON."""
     deeds = [
         {
             "kind": deed.kind,
@@ -145,7 +160,8 @@ def _sample(change: Change) -> dict[str, Any]:
     }
 
 
-def _print(report: Report, dry_run: bool) -> None:
+def show(report: Report, dry_run: bool = False) -> None:
+    """What was done about which findings, and what is left."""
     if not report.findings and not report.went_on:
         say(f"run {report.run_id} has no open finding: nothing to repair")
         return

@@ -58,6 +58,8 @@ class Reconcile:
     escalate: float
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     on_step: Callable[[str], None] = lambda _: None
+    failed: Run | None = field(default=None, init=False)
+    """The run that raised, if one did."""
     _seconds: dict[str, float] = field(default_factory=dict, init=False)
 
     def run(self, wanted: Wanted) -> Run:
@@ -148,7 +150,7 @@ class Reconcile:
         counted = self.history.counts(run.run_id) if found is not None else Counts()
         hours = tuple(replace(h, discrepant=counted.by_hour.get(h.hour, 0)) for h in run.hours)
         word = verdict(records, counted.discrepant, counted.lost, investigate=self.investigate, escalate=self.escalate)
-        if word is Verdict.OK and not adds_up(run):
+        if word is Verdict.OK and not run.adds_up:
             notes.append("offsets and ledger do not add up: see the offsets of the run")
             word = Verdict.WARNING
         return replace(
@@ -181,9 +183,10 @@ class Reconcile:
     def _keep_failed(self, wanted: Wanted, run_id: str, began: datetime, error: SdpError) -> None:
         """Best effort: what is away may be what it would be kept in."""
         start, end = wanted.window or default_window(began, floor_hour(began - self.grace), None)
-        failed = Run(run_id, self.topic, began, self.now(), start, end, RunState.FAILED, None, failure=str(error))
+        done, failed = self.now(), RunState.FAILED
+        self.failed = Run(run_id, self.topic, began, done, start, end, failed, None, failure=str(error))
         try:
-            self.history.save(failed, is_new=wanted.run_id is None)
+            self.history.save(self.failed, is_new=wanted.run_id is None)
         except Exception:  # noqa: BLE001 the first error is the one that counts
             return
 
@@ -195,14 +198,9 @@ class Reconcile:
         self._seconds[name] = self._seconds.get(name, 0.0) + time.monotonic() - start
 
 
-def adds_up(run: Run) -> bool:
-    """Whether the ledger covers every offset once."""
-    return not any(o.uncovered or o.doubled for o in run.offsets)
-
-
 def proven_window(run: Run) -> list[Window]:
     """What a run has looked at when it was settled; nothing if the offsets do not add up."""
-    if run.settled_until is None or not adds_up(run):
+    if run.settled_until is None or not run.adds_up:
         return []
     found = (run.window_from, min(run.window_until, run.settled_until))
     return [found] if found[0] < found[1] else []

@@ -184,6 +184,11 @@ class Run:
         """Discrepant records of all that should be there."""
         return self.discrepant / self.records if self.records else float(self.discrepant > 0)
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether the ledger covers every offset once."""
+        return not any(o.uncovered or o.doubled for o in self.offsets)
+
 
 @dataclass(frozen=True, slots=True)
 class Past:
