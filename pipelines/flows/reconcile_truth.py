@@ -62,8 +62,10 @@ class Truth:
         stamp = Stamp(0, datetime.now(UTC), self.rules(), self.schemas.current())
         same = (F.col("partition") == F.col("at_partition")) & (F.col("offset") == F.col("at_offset"))
         read = reduce(DataFrame.unionByName, (self.broker.read(some) for some in rounds(ranges)))
-        records = settle(read.join(F.broadcast(wanted), same, "left_semi"))  # else all the rules are put into each read
-        routed = self.route(records.transform(self.judge(stamp.schemas, stamp.rules)), None, stamp)
+        # settled twice, else Spark puts all the rules into each read, and into each word about a broken one
+        records = settle(read.join(F.broadcast(wanted), same, "left_semi"))
+        judged = settle(records.transform(self.judge(stamp.schemas, stamp.rules)))
+        routed = self.route(judged, None, stamp, explained=False)
         at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
         index = F.concat(F.lit(f"{self.index_prefix}-"), F.col(DAY)).alias("es_index")
         made = documents(routed.valid, stamp.schemas.added)
