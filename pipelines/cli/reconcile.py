@@ -84,9 +84,12 @@ def reconcile(
     folder = reconcile_report.made(report) if report else None
     logs.configure(pretty=True)
     run, reported = _compared(settings, wanted, folder)
-    mended = _mended(settings, run) if repair and run.discrepant else None
-    if mended and folder and reported:
-        reconcile_report.write(folder, replace(reported, mended=_in_brief(mended)))
+    mended = None
+    if repair and run.discrepant:
+        mended = _mended(settings, run)
+        run = replace(run, complete_until=_watermark(settings))
+        if folder and reported:
+            reconcile_report.write(folder, replace(reported, run=run, mended=_in_brief(mended)))
     page = folder / f"{run.run_id}.html" if folder else None
     _tell_result(run, mended, page, as_json=as_json)
     is_clean = mended.is_clean if mended else not run.discrepant
@@ -108,8 +111,7 @@ def _compared(settings: Settings, wanted: Wanted, folder: Path | None) -> tuple[
         except SdpError:
             if folder and flow.failed:
                 status.update("writing the report …")
-                failed = reconcile_report.of_failed(bootstrap.reconciliations(settings), flow.failed, limits)
-                tell(f"report: {reconcile_report.write(folder, failed)}")
+                _report_failed(settings, flow.failed, limits, folder)
             raise
     if folder is None:
         return run, None
@@ -118,6 +120,17 @@ def _compared(settings: Settings, wanted: Wanted, folder: Path | None) -> tuple[
         report = reconcile_report.gathered(bootstrap.reconciliations(settings), run, limits)
         reconcile_report.write(folder, report)
     return run, report
+
+
+def _report_failed(settings: Settings, run: Run, limits: Limits, folder: Path) -> None:
+    """Best effort: the error that made the run fail is the one that counts."""
+    from pipelines import bootstrap
+
+    report = reconcile_report.of_failed(lambda: bootstrap.reconciliations(settings), run, limits)
+    try:
+        tell(f"report: {reconcile_report.write(folder, report)}")
+    except UsageError as error:
+        tell(str(error), "red")
 
 
 def _mended(settings: Settings, run: Run) -> Repaired:
@@ -131,6 +144,13 @@ def _mended(settings: Settings, run: Run) -> Repaired:
     return found
 
 
+def _watermark(settings: Settings) -> datetime | None:
+    """As it is after a repair, which has compared the touched hours once more."""
+    from pipelines import bootstrap
+
+    return bootstrap.completeness(settings).until()
+
+
 def _in_brief(found: Repaired) -> Mended:
     return Mended(found.repair_id, found.closed, found.left, found.stopped, tuple(found.again))
 
@@ -140,9 +160,9 @@ def _tell_result(run: Run, mended: Repaired | None, page: Path | None, *, as_jso
         more = {"repair": repair_command.as_data(mended) if mended else None, "report": page and str(page)}
         print_json(as_data(run) | more)
         return
-    reconcile_summary.show(run, _in_brief(mended) if mended else None)
     if mended:
         repair_command.show(mended)
+    reconcile_summary.show(run, _in_brief(mended) if mended else None)
     if page:
         say(f"report: {page}")
 

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from pipelines.errors import UsageError
-from pipelines.reconcile.model import Finding, Run, RunState
+from pipelines.reconcile.model import Finding, Run
 from pipelines.reconcile.report import Report, as_json, html
 from pipelines.reconcile.trend_chart import DAYS
 from pipelines.reconcile.wording import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SHOWN_FINDINGS = 200
@@ -32,15 +32,13 @@ class Book(Protocol):
 
 def gathered(book: Book, run: Run, limits: Limits) -> Report:
     """A run with its findings and those runs before it that the trend shows."""
-    if run.state is not RunState.DONE:
-        return of_failed(book, run, limits)
     return Report(run, book.sample(run.run_id, SHOWN_FINDINGS), _before(book, run), book.reasons(run.run_id), limits)
 
 
-def of_failed(book: Book, run: Run, limits: Limits) -> Report:
+def of_failed(book: Callable[[], Book], run: Run, limits: Limits) -> Report:
     """The same of a run that has nothing but a reason: what made it fail may be what the history is kept in."""
     try:
-        return Report(run, history=_before(book, run), limits=limits)
+        return Report(run, history=_before(book(), run), limits=limits)
     except Exception:  # noqa: BLE001 the first error is the one that counts
         return Report(replace(run, notes=(*run.notes, NO_HISTORY)), limits=limits)
 

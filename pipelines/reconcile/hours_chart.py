@@ -53,14 +53,14 @@ def chart(hours: Sequence[HourCounts]) -> Markup:
     bottom = TOP + COUNTS + (GAP + DIFFERENCES if differ else 0)
     return tag(
         "svg",
-        tag("title", "Records by event hour on each side", id="hours-title"),
+        tag("title", "Records by event hour on each side", id="hours-chart-title"),
         tag("desc", _in_words(found, each), id="hours-desc"),
         _counts(found, each),
         _differences(found) if differ else None,
         _time_axis(found, bottom, each),
         viewBox=f"0 0 {WIDTH} {bottom + AXIS}",
         role="img",
-        aria_labelledby="hours-title hours-desc",
+        aria_labelledby="hours-chart-title hours-desc",
         class_="chart",
     )
 

@@ -43,14 +43,14 @@ def chart(runs: Sequence[Run], limits: Limits) -> Markup:
     line = " ".join(f"{x:.1f},{y:.1f}" for run, x, y in placed if run.state is RunState.DONE)
     return tag(
         "svg",
-        tag("title", "Share of discrepant records of each run, last 30 days", id="trend-title"),
+        tag("title", "Share of discrepant records of each run, last 30 days", id="trend-chart-title"),
         tag("desc", _in_words(shown_runs, limits), id="trend-desc"),
         _axes(end, lowest, highest, limits),
         tag("polyline", points=line, class_="trend"),
         [_point(run, x, y) for run, x, y in placed],
         viewBox=f"0 0 {WIDTH} {TOP + PLOT + NOTHING + AXIS}",
         role="img",
-        aria_labelledby="trend-title trend-desc",
+        aria_labelledby="trend-chart-title trend-desc",
         class_="chart",
     )
 
