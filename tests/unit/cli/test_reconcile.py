@@ -49,7 +49,7 @@ class World:
 
     def book(self, *_: Any) -> World:
         if self.books_away:
-            raise MetastoreUnavailable("sdp", "refused")
+            raise MetastoreUnavailable("Hive metastore", "sdp", "refused")
         return self
 
     def runs(self, since: datetime) -> list[Run]:
