@@ -15,9 +15,10 @@ from pipelines.cli import repair as repair_command
 from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, print_json, say, tell
 from pipelines.cli.window import parse_when
 from pipelines.errors import SdpError, UsageError
+from pipelines.reconcile.advice import Mended
 from pipelines.reconcile.hours import ceil_hour, floor_hour
 from pipelines.reconcile.model import Run
-from pipelines.reconcile.wording import Limits, Mended
+from pipelines.reconcile.wording import Limits
 
 if TYPE_CHECKING:
     from pipelines.flows.reconcile import Wanted

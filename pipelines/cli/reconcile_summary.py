@@ -6,11 +6,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.cli.options import out, say, spelt_out
+from pipelines.reconcile.advice import Mended, advise
 from pipelines.reconcile.model import Run, RunState, Verdict
 from pipelines.reconcile.wording import (
     COUNTED,
-    Mended,
-    advise,
     counted,
     hour_result,
     percent,

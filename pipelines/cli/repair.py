@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json, say, spelt_out, tell
 from pipelines.cli.progress import reporter
@@ -181,7 +182,7 @@ def _table(report: Report) -> Table:
     table = Table("what", "side", "action", "from", "outcome", "changes", "for example", title_justify="left")
     for deed, number in report.deeds.most_common():
         samples = "\n".join(_line(change) for change in report.samples.get(deed, ()))
-        table.add_row(deed.kind, deed.side, deed.action, deed.source, deed.outcome, f"{number:,}", samples)
+        table.add_row(deed.kind, deed.side, deed.action, deed.source, deed.outcome, f"{number:,}", Text(samples))
     return table
 
 

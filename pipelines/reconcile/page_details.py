@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.reconcile import hours_chart
+from pipelines.reconcile.advice import RUNBOOK
 from pipelines.reconcile.layout import NONE, chart, key, number, section, table
 from pipelines.reconcile.markup import Markup, joined, tag
 from pipelines.reconcile.model import Finding, HourCounts, OffsetsCheck, Run, RunState
-from pipelines.reconcile.wording import COUNTED, RUNBOOK, counted, hour_result, phrase, shown, total_findings, unequal
+from pipelines.reconcile.wording import COUNTED, counted, hour_result, phrase, shown, total_findings, unequal
 from pipelines.records import FINDINGS
 
 _OFFSETS = ("earliest", "latest", "first", "until", "covered", "uncovered", "doubled", "lost")

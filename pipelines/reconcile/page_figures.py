@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipelines.reconcile import trend_chart
+from pipelines.reconcile.advice import Mended, Step, advise
 from pipelines.reconcile.layout import chart, key, number, section, table
 from pipelines.reconcile.markup import Markup, tag
 from pipelines.reconcile.model import Run, RunState
-from pipelines.reconcile.wording import Limits, Mended, Step, advise, percent, shown, side_name, way, window
+from pipelines.reconcile.wording import Limits, percent, shown, side_name, way, window
 
 
 def verdict(run: Run, mended: Mended | None) -> Markup:

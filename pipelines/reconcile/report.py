@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from pipelines.reconcile import page_details, page_figures
+from pipelines.reconcile.advice import Mended, advise
 from pipelines.reconcile.markup import Markup, tag
 from pipelines.reconcile.model import Finding, Run
 from pipelines.reconcile.style import CSS
-from pipelines.reconcile.wording import Limits, Mended, advise, iso, outcome, shown, total_findings, window
+from pipelines.reconcile.wording import Limits, iso, outcome, shown, total_findings, window
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """Even if a value got through unescaped, a browser would neither run nor fetch anything."""

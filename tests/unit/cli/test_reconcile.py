@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,56 +15,17 @@ from typer.testing import CliRunner, Result
 
 from pipelines import bootstrap, bootstrap_repair
 from pipelines.cli import app, options
-from pipelines.errors import MetastoreUnavailable, SinkUnavailable, UsageError
+from pipelines.errors import SinkUnavailable, UsageError
 from pipelines.flows.reconcile import Wanted
-from pipelines.reconcile.model import Finding, OffsetsCheck, Run
+from pipelines.reconcile.model import OffsetsCheck
+from tests.unit.cli.reconcile_world import World
 from tests.unit.flows.damage import damaged
 from tests.unit.flows.repair_fakes import Platform
-from tests.unit.reconcile.examples_report import CLEAN, DAY, FAILED, HOUR, MISSING, WARNING, hours, past
+from tests.unit.reconcile.examples_report import CLEAN, DAY, FAILED, HOUR, WARNING, hours
 
 AWAY = SinkUnavailable("Elasticsearch", "http://es:9200", "refused")
 HOLE = OffsetsCheck("index", 2, 0, 100, 0, 100, 93, 7, 0, 0)
 FOUND = replace(WARNING, run_id="run-1")
-
-
-@dataclass
-class World:
-    """Stands for flow and book of ``sdp reconcile``. ``run``: what comes of it; ``raised``: instead, if given."""
-
-    run_found: Run = CLEAN
-    raised: Exception | None = None
-    books_away: bool = False
-    failed: Run | None = None
-    asked: list[Wanted] = field(default_factory=list)
-    since: list[datetime] = field(default_factory=list)
-    limits: list[int] = field(default_factory=list)
-    watermark: datetime | None = DAY + 24 * HOUR
-
-    def run(self, wanted: Wanted) -> Run:
-        self.asked.append(wanted)
-        if self.raised:
-            self.failed = FAILED
-            raise self.raised
-        return self.run_found
-
-    def book(self, *_: Any) -> World:
-        if self.books_away:
-            raise MetastoreUnavailable("Hive metastore", "sdp", "refused")
-        return self
-
-    def runs(self, since: datetime) -> list[Run]:
-        self.since.append(since)
-        return [past(2), past(-1)]
-
-    def sample(self, run_id: str, limit: int) -> list[Finding]:
-        self.limits.append(limit)
-        return [replace(MISSING, run_id=run_id)] if self.run_found.discrepant else []
-
-    def reasons(self, _: str, limit: int = 20) -> list[tuple[str, int]]:
-        return [("no index has it", limit)] if self.run_found.discrepant else []
-
-    def until(self) -> datetime | None:
-        return self.watermark
 
 
 @pytest.fixture
