@@ -25,7 +25,7 @@ from stack.registry import Registry
 from stack.server import NotReady, Server, Site
 
 
-def until(condition: Callable[[], Any], timeout_s: float = 60) -> None:
+def until(condition: Callable[[], Any], timeout_s: float = 180) -> None:
     """Wait for a condition that other processes bring about."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from stack.airflow import USER, Airflow
 
-LONGEST_S = 300
+LONGEST_S = 600
 ENDED = {"success", "failed"}
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ import psutil
 from pipelines.settings import ROOT, Settings
 
 SCRIPT = ROOT / "spark-submit.sh"
-LONGEST_S = 300
+LONGEST_S = 600
 
 
 def selection(settings: Settings) -> list[str]:

@@ -40,7 +40,7 @@ class Shown(NamedTuple):
 
 def demo(home: Settings) -> Shown:
     """Run it to a good end."""
-    answer = sdp(home, "demo", "--count", f"{COUNT}", overrides=SMALL, timeout_s=300)
+    answer = sdp(home, "demo", "--count", f"{COUNT}", overrides=SMALL, timeout_s=900)
     assert answer.returncode == 0, answer.stdout + answer.stderr
     said = " ".join(answer.stdout.split())
     assert ADDS_UP in said

@@ -501,7 +501,7 @@ def kill_at(world: World, path: Path, step: str, chunk: int, rows: int) -> None:
     """Replay in a process group of its own until it kills itself there."""
     arguments = [str(path), step, str(chunk), str(rows), *world.overrides()]
     command = [sys.executable, "-m", "tests.integration.killable_replay", *arguments]
-    done = subprocess.run(command, cwd=ROOT, start_new_session=True, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, cwd=ROOT, start_new_session=True, capture_output=True, text=True, timeout=900)
     assert done.returncode == -signal.SIGKILL, f"{step} was never reached:\n{done.stderr[-3000:]}"
 
 

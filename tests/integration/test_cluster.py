@@ -27,7 +27,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, dist_folder: Path) -> Iter
     """The settings of a stack of three that `sdp stack up` has brought up."""
     settings = load("local", dist=str(dist_folder), home=str(tmp_path_factory.mktemp("three")))
     try:
-        answer = sdp(settings, "stack", "up", "--json", overrides=[*SIZE, *FREE_PORTS], timeout_s=300)
+        answer = sdp(settings, "stack", "up", "--json", overrides=[*SIZE, *FREE_PORTS], timeout_s=900)
         assert answer.returncode == 0, answer.stderr
         assert json.loads(answer.stdout) == lifecycle.endpoints(settings)
         yield load("local", dist=str(dist_folder), home=str(settings.home))

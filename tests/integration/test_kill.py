@@ -19,7 +19,7 @@ def kill_at(world: World, job: str, step: str, batch_id: int) -> None:
     """Run the job in a process group of its own until it kills itself there."""
     overrides = [*world.overrides(), f"{job}.max_offsets_per_trigger={BATCH_OFFSETS}", "elasticsearch.batch_entries=7"]
     command = [sys.executable, "-m", "tests.integration.killable", job, step, str(batch_id), *overrides]
-    done = subprocess.run(command, cwd=ROOT, start_new_session=True, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, start_new_session=True, capture_output=True, text=True, timeout=900)
     assert done.returncode == -signal.SIGKILL, f"{step} was never reached:\n{done.stderr[-3000:]}"
 
 

@@ -47,7 +47,7 @@ def test_plots_and_numbers_are_those_of_the_records(
     world.run("ingest")
     set_environment(world, monkeypatch)
 
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
+    NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(NOTEBOOK.parent)}}).execute()
 
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     plots = [output for output in outputs if "image/png" in output.get("data", {})]

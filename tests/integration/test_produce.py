@@ -47,7 +47,7 @@ def sdp(settings: Settings, *arguments: str) -> list[str]:
 
 
 def run(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(sdp(settings, *arguments), capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(sdp(settings, *arguments), capture_output=True, text=True, check=False, timeout=900)
 
 
 def everything(settings: Settings) -> Iterator[KafkaMessage]:
@@ -120,7 +120,7 @@ def test_ctrl_c_reports_what_was_sent(settings: Settings) -> None:
         assert process.stderr is not None
         process.stderr.readline()  # the first line of progress: it is sending
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=240)
     told = json.loads(stdout)
     assert process.returncode == 130
     assert told["stopped"]

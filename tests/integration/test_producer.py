@@ -90,7 +90,7 @@ def test_a_killed_leader_loses_and_doubles_nothing(brokers: Brokers, tmp_path: P
         send(producer, 5_000, sent)
         brokers.kill(brokers.node(leader))
         send(producer, 10_000, sent)
-        wait(sent.values(), timeout=90)
+        wait(sent.values(), timeout=240)
         brokers.start(brokers.node(leader))
     is_there_once(brokers, topic, sent)
     assert {f.result(0).partition for f in sent.values()} == set(range(12)), "records spread over all partitions"
@@ -109,7 +109,7 @@ def test_two_of_three_killed_and_back(brokers: Brokers, tmp_path: Path) -> None:
     ):
         send(producer, 2_000, sent)
         in_order = put(one_key, ordered, range(100))
-        wait([*sent.values(), *in_order], timeout=60)
+        wait([*sent.values(), *in_order], timeout=240)
         for broker in (1, 2):
             brokers.kill(brokers.node(broker))
         send(producer, 1_000, sent)
@@ -120,7 +120,7 @@ def test_two_of_three_killed_and_back(brokers: Brokers, tmp_path: Path) -> None:
         assert box.spool.records >= 3_000
         assert sum(f.done() for f in sent.values()) <= 3_000, "nothing is acknowledged by one broker alone"
         brokers.start(brokers.node(1), brokers.node(2))
-        wait([*sent.values(), *in_order], timeout=120)
+        wait([*sent.values(), *in_order], timeout=240)
         until(lambda: box.spool.records == 0)
     brokers.wait_until_ready()
     is_there_once(brokers, topic, sent)
@@ -157,7 +157,7 @@ def service(journal: Path, count: int, settings: Settings, **changes: str) -> It
         yield process
     finally:
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=240)
 
 
 def lines(journal: Path) -> list[str]:

@@ -40,7 +40,7 @@ def killed(world: World, step: str, chunk: int) -> subprocess.Popen[str]:
 
 
 def died(process: subprocess.Popen[str]) -> None:
-    _, said = process.communicate(timeout=500)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == -signal.SIGKILL, f"the step was never reached:\n{said[-3000:]}"
 
 

@@ -190,7 +190,7 @@ def test_both_jobs_may_begin_to_use_a_set_at_the_same_moment(corner: Corner) -> 
         own = RuleSets(world.spark, Tables(world.spark, database, warehouse))
         try:
             for n, rules in enumerate(sets):
-                gate.wait(60)
+                gate.wait(240)
                 own.keep(rules, Batch(query, f"id-{query}", n, ()))
         except BaseException as error:  # noqa: BLE001 a thread must not swallow it
             failed.append(error)
@@ -217,7 +217,7 @@ def test_a_batch_that_was_killed_and_is_replayed_after_a_swap_keeps_the_first_se
     command = [sys.executable, "-m", "tests.integration.killable", "ingest", "judged", "0", *world.overrides()]
     killed = subprocess.run(
         [*command, f"rules.file={corner.path}"],
-        cwd=ROOT, start_new_session=True, capture_output=True, text=True, timeout=300,
+        cwd=ROOT, start_new_session=True, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
     corner.put(STRICT)

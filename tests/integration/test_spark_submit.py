@@ -157,7 +157,7 @@ def test_a_signal_reaches_the_driver_alone_and_the_exit_code_is_its_own(
             if "driver is up" in line:
                 os.kill(process.pid, number)
                 break
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=120)
     assert process.returncode == 0, rest
     assert "driver finished its batch" in rest
     assert "the workers were left alone" in rest

@@ -17,7 +17,7 @@ from pipelines import bootstrap
 from tests.proxy import Proxy
 from tests.world import World, record
 
-LONGEST_S = 120
+LONGEST_S = 300
 RECORDS, PER_BATCH = 2_400, 600
 SDP = "from pipelines.cli import main; main()"
 
