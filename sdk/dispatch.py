@@ -202,9 +202,9 @@ class Dispatch:
             self._failed(pending, error)
 
     def _failed(self, pending: Pending, error: KafkaError) -> None:
-        assert pending.item is not None
+        assert pending.value is not None
         kind = fate(error)
-        if kind is Fate.TOO_LARGE and not pending.is_alone and len(pending.item.value) < self._batch_size:
+        if kind is Fate.TOO_LARGE and not pending.is_alone and len(pending.value) < self._batch_size:
             self.divert()
             self._suspects.add(pending)
         elif kind in (Fate.TOO_LARGE, Fate.REFUSED):
@@ -232,10 +232,9 @@ class Dispatch:
             self._fail(pending, "spool_full", self._away("a record was not delivered, and there is no room to keep it"))
 
     def _refuse(self, pending: Pending, error: KafkaError) -> None:
-        assert pending.item is not None
         self.shelf.settle(pending, State.GIVEN_UP)
-        log.error("topic %s refuses a record: %s", pending.item.topic, error.name())
-        self._fail(pending, error.name(), refusal(pending.item.topic, error))
+        log.error("topic %s refuses a record: %s", pending.topic, error.name())
+        self._fail(pending, error.name(), refusal(pending.topic, error))
 
     def _fail(self, pending: Pending | None, reason: str, error: Exception) -> None:
         self._meter.fail(reason)

@@ -40,7 +40,6 @@ from sdk.dispatch import Dispatch, Way
 from sdk.meter import Meter
 from sdk.pending import Pending
 from sdk.profiles import BATCH_SIZE, Option, client_options
-from sdk.segment import Item
 from sdk.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -286,7 +285,7 @@ def _pending(
     topic: str, key: bytes | None, value: bytes, timestamp_ms: int | None, headers: Sequence[tuple[str, bytes]]
 ) -> Pending:
     now_ms = int(time.time() * 1000)
-    return Pending(Item(topic, key, value, now_ms if timestamp_ms is None else timestamp_ms, tuple(headers), now_ms))
+    return Pending(topic, key, value, now_ms if timestamp_ms is None else timestamp_ms, tuple(headers), now_ms)
 
 
 def _after_fork() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -74,15 +74,27 @@ class FakeClient:
         self._lock = threading.Lock()
         self.is_broken = False
 
-    def produce(self, topic: str, value: bytes, key: bytes | None, **options: Any) -> None:
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes | None,
+        _partition: int,
+        callback: OnDelivery,
+        _on_delivery: None,
+        timestamp: int,
+        headers: Sequence[tuple[str, bytes | None]] | None,
+        /,
+    ) -> None:
         if self.is_broken:
             raise KafkaException(KafkaError(KafkaError._FATAL))
         if topic == "no topic":
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
         if len(self._queue) >= self._cluster.room:
             raise BufferError
-        stored = Stored(topic, value, key, options["timestamp"], tuple(options["headers"] or ()))
-        self._queue.append((stored, options["on_delivery"]))
+        stored = Stored(topic, value, key, timestamp, tuple(headers or ()))
+        with self._lock:
+            self._queue.append((stored, callback))
 
     def poll(self, timeout: float) -> int:
         deadline = time.monotonic() + timeout
