@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from threading import Lock
+from threading import Lock, get_ident
 from time import time
 from typing import Protocol
 
@@ -17,6 +17,9 @@ log = logging.getLogger(__name__)
 
 PARTITION_UA = -1
 """The client chooses the partition."""
+
+_LET_S = 0.01
+"""How long a sender lets another thread take reports: it may hold what a callback there waits for."""
 
 
 class Client(Protocol):
@@ -43,7 +46,8 @@ class Carrier:
 
     ``connect`` makes a client. Called from ``poll``, in whatever thread that is: ``settle`` for an acknowledged record
     that is in the spool, ``note`` with the seconds that an acknowledgement took, ``failed`` for a record that the
-    client gave up. ``acknowledged`` changes with every acknowledgement. ``is_lost``: the client has a fatal error.
+    client gave up. From ``take``: ``refused`` for a record that the client will never take. ``acknowledged`` changes
+    with every acknowledgement. ``is_lost``: the client has a fatal error.
     """
 
     def __init__(
@@ -52,10 +56,12 @@ class Carrier:
         settle: Callable[[Pending], None],
         note: Callable[[float], None],
         failed: Callable[[Pending, KafkaError], None],
+        refused: Callable[[Pending, KafkaError], None],
     ) -> None:
-        self._connect, self._settle, self._note, self._failed = connect, settle, note, failed
+        self._connect, self._settle, self._note, self._failed, self._refused = connect, settle, note, failed, refused
         self._client = connect()
         self._polled = Lock()
+        self._polling: int | None = None
         self._seen = 0
         self._reported = self._report
         self._out: dict[Pending, None] = {}
@@ -73,7 +79,7 @@ class Carrier:
         return list(self._out)
 
     def take(self, pending: Pending) -> bool:
-        """Give a record to the client; False when it has no room. Raises KafkaException for one that it refuses."""
+        """Give a record to the client, or refuse it; False when the client has no room."""
         value, headers = pending.value, pending.headers
         assert value is not None, "only a record in memory can be sent"
         pending.reported = self._reported
@@ -98,7 +104,7 @@ class Carrier:
             self.is_lost |= kind is Fate.CLIENT_LOST
             if kind in (Fate.CLIENT_LOST, Fate.RETRY):
                 return False
-            raise
+            self._refused(pending, error.args[0])
         return True
 
     def poll(self, timeout_s: float) -> None:
@@ -107,11 +113,21 @@ class Carrier:
         One thread at a time: two would hand the interpreter to each other with every report. And never from within a
         report, such as a callback that sends: the client would abort the process.
         """
-        if self._polled.acquire(timeout=timeout_s):
+        self._poll(timeout_s, timeout_s)
+
+    def catch_up(self) -> None:
+        """Take the reports that are there, or let a thread finish that is at it: while this one runs, it hardly can."""
+        if self._polling != get_ident():
+            is_at_it = self._polled.locked() and self.acknowledged != self._seen
+            self._poll(_LET_S if is_at_it else 0, 0)
+
+    def _poll(self, turn_s: float, timeout_s: float) -> None:
+        if self._polled.acquire(timeout=turn_s):
             try:
-                self._seen = self.acknowledged
+                self._polling, self._seen = get_ident(), self.acknowledged
                 self._client.poll(timeout_s)
             finally:
+                self._polling = None
                 self._polled.release()
 
     def purge(self) -> None:
@@ -136,6 +152,7 @@ class Carrier:
         """The client's last word on a record."""
         self._out.pop(pending, None)
         if error is not None:
+            pending.reported = None
             self._failed(pending, error)
             return
         if pending.number is not None:

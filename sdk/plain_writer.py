@@ -32,6 +32,9 @@ _STEPS: Mapping[str, tuple[str, ...]] = {
 }
 """Avro type → from a value that is not null to its bytes; ``n$`` are those of its length."""
 
+_HAS_ALL = "if len(record) != COUNT or (type(record) is not dict and record.keys() != NAMES): raise KeyError"
+"""Of a plain dict the rest is seen when its values are taken; others may make up what they don't have."""
+
 _FEW = 1024
 """Numbers whose bytes are looked up: lengths, status codes, most times and sizes."""
 
@@ -42,11 +45,18 @@ def plain_writer(fields: Sequence[Field], header: bytes) -> Write:
     Plain is a record with all of the fields and no other, with values of those Python types that are Avro's own: no int
     for a double, no bool for an int.
     """
-    known: dict[str, Any] = {"HEADER": header, "NAMES": {field.name for field in fields}, **_KNOWN}
+    known: dict[str, Any] = {
+        "HEADER": header,
+        "NAMES": {field.name for field in fields},
+        "COUNT": len(fields),
+        **_KNOWN,
+    }
     known |= {f"symbols{at}": {s: _long(n) for n, s in enumerate(f.symbols)} for at, f in enumerate(fields)}
     steps = [step.replace("$", str(at)) for at, field in enumerate(fields) for step in _steps(field)]
-    parts = [f"b{at}, " * field.nullable + f"n{at}, " * _has_length(field) + f"v{at}" for at, field in enumerate(fields)]
-    lines = ["if record.keys() != NAMES: raise KeyError", *steps, f"return join((HEADER, {', '.join(parts)}))"]
+    parts = [
+        f"b{at}, " * field.nullable + f"n{at}, " * _has_length(field) + f"v{at}" for at, field in enumerate(fields)
+    ]
+    lines = [_HAS_ALL, *steps, f"return join((HEADER, {', '.join(parts)}))"]
     exec("\n ".join(["def write(record):", *lines]), known)  # noqa: S102 - our own text, in which field names are quoted
     write: Write = known["write"]
     return write
@@ -57,9 +67,9 @@ def _steps(field: Field) -> Iterator[str]:
     if not field.nullable:
         yield from _STEPS[field.type]
     else:
-        yield f"if v$ is None: b$ = {_long(field.null_branch or 0)}; n$ = v$ = b''"
+        yield f"if v$ is None: b$ = {_long(field.null_branch or 0)!r}; n$ = v$ = b''"
         yield "else:"
-        yield f" b$ = {_long(1 - (field.null_branch or 0))}"
+        yield f" b$ = {_long(1 - (field.null_branch or 0))!r}"
         yield from (f" {step}" for step in _STEPS[field.type])
 
 
