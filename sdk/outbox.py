@@ -125,7 +125,7 @@ class KafkaOutbox:
 
         Raises SpoolFull when there is no room and the policy is ``raise``, or ``block`` and its time is over;
         SpoolUnavailable when the disk does not work; ProducerClosed; ForkedProducer. ``timestamp_ms``: default now.
-        Callbacks on the future may run in this thread or another; they must not wait for other futures.
+        Callbacks on the future may run in this thread or another; they may put records, but must not wait for futures.
         """
         pending = _pending(topic, key, value, timestamp_ms, headers)
         if not self._accept(pending, may_wait=True):
