@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from threading import Lock, get_ident
 from time import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -15,11 +15,28 @@ from sdk.pending import Pending
 
 log = logging.getLogger(__name__)
 
+PARTITION_UA = -1
+"""The client chooses the partition."""
+
+_LET_S = 0.01
+"""How long a sender lets another thread take reports: it may hold what a callback there waits for."""
+
 
 class Client(Protocol):
     """The part of confluent_kafka.Producer that is used."""
 
-    def produce(self, topic: str, value: bytes, key: bytes | None, **options: Any) -> None: ...
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes | None,
+        partition: int,
+        callback: Callable[[KafkaError | None, Message], None],
+        on_delivery: None,
+        timestamp: int,
+        headers: list[tuple[str, bytes | None]] | None,
+        /,
+    ) -> None: ...
     def poll(self, timeout: float) -> int: ...
     def purge(self) -> None: ...
 
@@ -29,7 +46,8 @@ class Carrier:
 
     ``connect`` makes a client. Called from ``poll``, in whatever thread that is: ``settle`` for an acknowledged record
     that is in the spool, ``note`` with the seconds that an acknowledgement took, ``failed`` for a record that the
-    client gave up. ``acknowledged`` changes with every acknowledgement. ``is_lost``: the client has a fatal error.
+    client gave up. From ``take``: ``refused`` for a record that the client will never take. ``acknowledged`` changes
+    with every acknowledgement. ``is_lost``: the client has a fatal error.
     """
 
     def __init__(
@@ -38,9 +56,14 @@ class Carrier:
         settle: Callable[[Pending], None],
         note: Callable[[float], None],
         failed: Callable[[Pending, KafkaError], None],
+        refused: Callable[[Pending, KafkaError], None],
     ) -> None:
-        self._connect, self._settle, self._note, self._failed = connect, settle, note, failed
+        self._connect, self._settle, self._note, self._failed, self._refused = connect, settle, note, failed, refused
         self._client = connect()
+        self._polled = Lock()
+        self._polling: int | None = None
+        self._seen = 0
+        self._reported = self._report
         self._out: dict[Pending, None] = {}
         self.acknowledged = 0
         self.is_lost = False
@@ -56,18 +79,21 @@ class Carrier:
         return list(self._out)
 
     def take(self, pending: Pending) -> bool:
-        """Give a record to the client; False when it has no room. Raises KafkaException for one that it refuses."""
-        item = pending.item
-        assert item is not None, "only a record in memory can be sent"
+        """Give a record to the client, or refuse it; False when the client has no room."""
+        value, headers = pending.value, pending.headers
+        assert value is not None, "only a record in memory can be sent"
+        pending.reported = self._reported
         self._out[pending] = None
-        try:
+        try:  # by position, which is a tenth cheaper
             self._client.produce(
-                item.topic,
-                item.value,
-                item.key,
-                timestamp=item.timestamp_ms,
-                headers=list(item.headers) if item.headers else None,
-                on_delivery=partial(self._report, pending),
+                pending.topic,
+                value,
+                pending.key,
+                PARTITION_UA,
+                pending,
+                None,
+                pending.timestamp_ms,
+                list(headers) if headers else None,
             )
         except BufferError:
             del self._out[pending]
@@ -78,12 +104,31 @@ class Carrier:
             self.is_lost |= kind is Fate.CLIENT_LOST
             if kind in (Fate.CLIENT_LOST, Fate.RETRY):
                 return False
-            raise
+            self._refused(pending, error.args[0])
         return True
 
     def poll(self, timeout_s: float) -> None:
-        """Take the client's reports, wait at most ``timeout_s`` for the first."""
-        self._client.poll(timeout_s)
+        """Take the client's reports, wait at most ``timeout_s`` for the first, or for another thread that takes them.
+
+        One thread at a time: two would hand the interpreter to each other with every report. And never from within a
+        report, such as a callback that sends: the client would abort the process.
+        """
+        self._poll(timeout_s, timeout_s)
+
+    def catch_up(self) -> None:
+        """Take the reports that are there, or let a thread finish that is at it: while this one runs, it hardly can."""
+        if self._polling != get_ident():
+            is_at_it = self._polled.locked() and self.acknowledged != self._seen
+            self._poll(_LET_S if is_at_it else 0, 0)
+
+    def _poll(self, turn_s: float, timeout_s: float) -> None:
+        if self._polled.acquire(timeout=turn_s):
+            try:
+                self._polling, self._seen = get_ident(), self.acknowledged
+                self._client.poll(timeout_s)
+            finally:
+                self._polling = None
+                self._polled.release()
 
     def purge(self) -> None:
         """Make the client give back what it holds; ``poll`` brings it."""
@@ -107,12 +152,11 @@ class Carrier:
         """The client's last word on a record."""
         self._out.pop(pending, None)
         if error is not None:
+            pending.reported = None
             self._failed(pending, error)
             return
         if pending.number is not None:
             self._settle(pending)
-        item = pending.item
-        assert item is not None
         self.acknowledged += 1
-        self._note(time() - item.accepted_ms / 1000)
-        pending.acknowledge(item.topic, message.partition() or 0, message.offset() or 0, message.timestamp()[1])
+        self._note(time() - pending.accepted_ms / 1000)
+        pending.acknowledge(message.partition() or 0, message.offset() or 0, message.timestamp()[1])

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from threading import Lock
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError
 
 from pipelines.errors import BrokerUnavailable, SpoolUnavailable, StillSpooled
 from pipelines.settings import ProducerSettings
@@ -47,6 +47,10 @@ class Way(Enum):
     SPOOLING = auto()
 
 
+_DIRECT = Way.DIRECT
+"""Found in a tenth of the time that a member of an Enum takes."""
+
+
 class Dispatch:
     """State of one outbox; its methods are called with ``lock`` held, except ``resolve`` and the client's reports.
 
@@ -64,8 +68,9 @@ class Dispatch:
         batch_size: int,
     ) -> None:
         self._bootstrap, self._settings, self._meter, self._batch_size = bootstrap, settings, meter, batch_size
+        self._writes_ahead = settings.spool.write_ahead
         self.lock = Lock()
-        self.carrier = Carrier(connect, self._settle, meter.acknowledge, self._report_failure)
+        self.carrier = Carrier(connect, self._settle, meter.acknowledge, self._report_failure, self._refuse)
         self.shelf = Shelf(spool, settings.spool, self._drop, self._fail)
         self.breaker = Breaker(f"kafka {bootstrap}", settings.breaker)
         self.way = Way.SPOOLING if spool.unread else Way.DIRECT
@@ -83,10 +88,10 @@ class Dispatch:
 
     def accept(self, pending: Pending) -> bool:
         """Take a record. False: the client has no room now. Raises SpoolFull, SpoolUnavailable."""
-        if self.way is Way.DIRECT:
-            if self._settings.spool.write_ahead:
+        if self.way is _DIRECT:
+            if self._writes_ahead:
                 self.shelf.store(pending, lent=True)
-            if self._hand_over(pending):
+            if self.carrier.take(pending):
                 self._meter.sent += 1
                 return True
             if pending.number is None and self._settings.spool.when_full == "block":
@@ -171,7 +176,7 @@ class Dispatch:
     def _feed(self, limit: int) -> None:
         lent = list(self.shelf.lend(limit))
         for position, pending in enumerate(lent):
-            if not self._hand_over(pending):
+            if not self.carrier.take(pending):
                 assert pending.number is not None
                 self._spool.unlend(pending.number)
                 for later in lent[position:]:
@@ -181,17 +186,9 @@ class Dispatch:
     def _send_suspects(self) -> None:
         group = self._suspects.next_group()
         for position, pending in enumerate(group):
-            if not self._hand_over(pending):
+            if not self.carrier.take(pending):
                 self._suspects.put_back(group[position:])
                 return
-
-    def _hand_over(self, pending: Pending) -> bool:
-        """Give a record to the client; False when it has no room. A record that it refuses at once has failed."""
-        try:
-            return self.carrier.take(pending)
-        except KafkaException as error:
-            self._refuse(pending, error.args[0])
-            return True
 
     def _settle(self, pending: Pending) -> None:
         with self.lock:
@@ -202,9 +199,9 @@ class Dispatch:
             self._failed(pending, error)
 
     def _failed(self, pending: Pending, error: KafkaError) -> None:
-        assert pending.item is not None
+        assert pending.value is not None
         kind = fate(error)
-        if kind is Fate.TOO_LARGE and not pending.is_alone and len(pending.item.value) < self._batch_size:
+        if kind is Fate.TOO_LARGE and not pending.is_alone and len(pending.value) < self._batch_size:
             self.divert()
             self._suspects.add(pending)
         elif kind in (Fate.TOO_LARGE, Fate.REFUSED):
@@ -232,10 +229,9 @@ class Dispatch:
             self._fail(pending, "spool_full", self._away("a record was not delivered, and there is no room to keep it"))
 
     def _refuse(self, pending: Pending, error: KafkaError) -> None:
-        assert pending.item is not None
         self.shelf.settle(pending, State.GIVEN_UP)
-        log.error("topic %s refuses a record: %s", pending.item.topic, error.name())
-        self._fail(pending, error.name(), refusal(pending.item.topic, error))
+        log.error("topic %s refuses a record: %s", pending.topic, error.name())
+        self._fail(pending, error.name(), refusal(pending.topic, error))
 
     def _fail(self, pending: Pending | None, reason: str, error: Exception) -> None:
         self._meter.fail(reason)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import fastavro
@@ -15,18 +15,13 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import Field, LogSchema
 from pipelines.errors import ContractViolation
 from pipelines.records import Severity, Violation
+from sdk.plain_writer import NOT_PLAIN, plain_writer
 from sdk.schemas import Registered
 
 Record = Mapping[str, Any]
 
-_INT_MIN, _INT_MAX = -(2**31), 2**31 - 1
-_PYTHON_TYPES: Mapping[str, type] = {
-    "int": int,
-    "long": int,
-    "double": float,
-    "boolean": bool,
-    "bytes": bytes,
-}
+_REMEMBERED = 32
+"""Evaluators for records in which some fields do not fit: to make one takes a hundred times as long as to use it."""
 
 
 class LogEncoder:
@@ -45,10 +40,11 @@ class LogEncoder:
         self._rules = rules
         self._renamed = {column: name for column, name in (columns or {}).items() if name != column}
         self._judge = evaluator(rules) if rules is not None else None
+        self._remembered = lru_cache(_REMEMBERED)(_evaluator_without)
         self._fields = {f.name: f for f in LogSchema(registered.schema.text).fields}
         has_default = {f["name"] for f in json.loads(registered.schema.text)["fields"] if "default" in f}
         self._defaults = {name: _default(f) for name, f in self._fields.items() if name in has_default}
-        self._looks_fit = _quick_check(self._fields)
+        self._write = plain_writer(tuple(self._fields.values()), self._header)
         self._former = {column: name for column, name in self._renamed.items() if column not in self._fields}
 
     def encode(self, record: Record, now_ms: int) -> bytes:
@@ -58,19 +54,15 @@ class LogEncoder:
         """
         if self._former:
             record = self._in_todays_names(record)
-        if not self._looks_fit(record):
-            return self._encode_odd(record, now_ms)
-        out = io.BytesIO(self._header)
-        out.seek(len(self._header))
         try:
-            fastavro.schemaless_writer(out, self._schema.parsed, record)
-        except (ValueError, TypeError, OverflowError):  # no text, half a character, a long of 65 bits, no such symbol
+            value = self._write(record)
+        except NOT_PLAIN:
             return self._encode_odd(record, now_ms)
         if self._judge is not None:  # afterwards: a rule can't judge what is of another type
             found = self._judge(self._as_columns(record), now_ms)
             if found:
                 _refuse(_critical(found))
-        return out.getvalue()
+        return value
 
     def value(self, record: Record, column: str) -> Any:
         """What a record that was encoded has for a column, whichever name it gave."""
@@ -112,8 +104,8 @@ class LogEncoder:
         if self._rules is None:
             return []
         unfit = {column for column, name in self._renamed.items() if name in misfits} | misfits
-        judged = tuple(rule for rule in self._rules.rules if not unfit.intersection(rule.fields))
-        return _critical(evaluator(self._rules.model_copy(update={"rules": judged}))(self._as_columns(record), now_ms))
+        judge = self._remembered(self._rules, frozenset(unfit))
+        return _critical(judge(self._as_columns(record), now_ms))
 
     def _as_columns(self, record: Record) -> Record:
         """The record in the names that rules use, as the stream reads it."""
@@ -121,6 +113,11 @@ class LogEncoder:
             return record
         renamed = {column: None if name is None else record.get(name) for column, name in self._renamed.items()}
         return {**record, **renamed}
+
+
+def _evaluator_without(rules: RuleSet, unfit: frozenset[str | None]) -> Callable[[Record, int], list[Violation]]:
+    judged = tuple(rule for rule in rules.rules if not unfit.intersection(rule.fields))
+    return evaluator(rules.model_copy(update={"rules": judged}))
 
 
 def _default(field: Field) -> Any:
@@ -138,37 +135,3 @@ def _refuse(violations: list[Violation]) -> None:
 
 def _mismatch(field: str, what: str) -> Violation:
     return Violation(avro.SCHEMA_MISMATCH, field, f"{field} {what}", Severity.CRITICAL)
-
-
-def _quick_check(fields: Mapping[str, Field]) -> Callable[[Record], bool]:
-    """Whether a record fits, but for its texts: all fields and no other, plain Python types, small ints in their range.
-
-    Texts are left to the writer, which refuses what is none. A no means only that a closer look is needed.
-    """
-    names = fields.keys()
-    others = [f for f in fields.values() if f.type not in ("string", "enum")]
-    plain = tuple((f.name, _PYTHON_TYPES.get(f.type)) for f in others if not f.nullable)
-    small = tuple(f.name for f in others if f.type == "int" and not f.nullable)
-    nullable = tuple((f.name, _or_null(f)) for f in others if f.nullable)
-
-    def looks_fit(record: Record) -> bool:
-        if record.keys() != names:
-            return False
-        for name, kind in plain:
-            if type(record[name]) is not kind:
-                return False
-        for name in small:
-            if not _INT_MIN <= record[name] <= _INT_MAX:
-                return False
-        return all(fits_or_null(record[name]) for name, fits_or_null in nullable)
-
-    return looks_fit
-
-
-def _or_null(field: Field) -> Callable[[Any], bool]:
-    kind, is_small = _PYTHON_TYPES.get(field.type), field.type == "int"
-    return lambda value: value is None or (type(value) is kind and (not is_small or _in_range(value)))
-
-
-def _in_range(value: Any) -> bool:
-    return bool(_INT_MIN <= value <= _INT_MAX)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter
 
 BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 """Upper bounds of the acknowledgement latency histogram."""
@@ -12,17 +12,14 @@ BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 
 class Meter:
     """``sent``: records accepted; ``recovered``: found in the spool, from an earlier process. All of them end as
-    acknowledged, failed or dropped, or wait. An acknowledgement is only noted; ``fold`` counts what was noted."""
+    acknowledged, failed or dropped, or wait."""
 
     def __init__(self) -> None:
         self.sent = self.recovered = self.retried = self.dropped = 0
         self.failed: Counter[str] = Counter()
         self.latency_sum_s = 0.0
         self._latencies = [0] * (len(BOUNDS_S) + 1)
-        self._noted: deque[float] = deque()
         self._lock = threading.Lock()
-        self.acknowledge = self._noted.append
-        """A record is in Kafka, so many seconds after it was accepted."""
 
     @property
     def acknowledged(self) -> int:
@@ -31,16 +28,12 @@ class Meter:
     @property
     def latencies(self) -> list[int]:
         """Acknowledged records by ``BOUNDS_S``, the last for all above."""
-        self.fold()
         return self._latencies.copy()
 
-    def fold(self) -> None:
-        """Count what was noted since the last time."""
-        with self._lock:
-            for _ in range(len(self._noted)):
-                latency_s = self._noted.popleft()
-                self._latencies[bisect_left(BOUNDS_S, latency_s)] += 1
-                self.latency_sum_s += latency_s
+    def acknowledge(self, latency_s: float) -> None:
+        """A record is in Kafka, so many seconds after it was accepted. Called by one thread at a time."""
+        self._latencies[bisect_left(BOUNDS_S, latency_s)] += 1
+        self.latency_sum_s += latency_s
 
     def fail(self, reason: str) -> None:
         """A record will never be in Kafka."""

@@ -40,7 +40,6 @@ from sdk.dispatch import Dispatch, Way
 from sdk.meter import Meter
 from sdk.pending import Pending
 from sdk.profiles import BATCH_SIZE, Option, client_options
-from sdk.segment import Item
 from sdk.spool import Spool
 
 log = logging.getLogger(__name__)
@@ -49,7 +48,10 @@ TICK_S = 0.05
 """How long the courier waits for reports before it looks after everything else."""
 
 POLL_EVERY = 200
-"""Records between two polls by a sender that is too busy to let the courier have its turn."""
+"""Records after which a sender takes the reports itself: a busy one would hardly let the courier have its turn."""
+
+BUSY_S = 0.01
+"""How long the courier leaves the reports to senders after one of them took some."""
 
 AT_EXIT_S = 10.0
 _PURGE_S = 5.0
@@ -91,6 +93,7 @@ class KafkaOutbox:
         self._syncer = ThreadPoolExecutor(1, f"sync {name}")  # one is enough: those that wait share a write
         self._stop = threading.Event()
         self._synced_at = time.monotonic()
+        self._is_busy = False
         self._courier = threading.Thread(target=self._run, name=f"outbox {name}", daemon=True)
         self._courier.start()
         _all.add(self)
@@ -122,7 +125,7 @@ class KafkaOutbox:
 
         Raises SpoolFull when there is no room and the policy is ``raise``, or ``block`` and its time is over;
         SpoolUnavailable when the disk does not work; ProducerClosed; ForkedProducer. ``timestamp_ms``: default now.
-        Callbacks on the future may run in this thread or another; they must not wait for other futures.
+        Callbacks on the future may run in this thread or another; they may put records, but must not wait for futures.
         """
         pending = _pending(topic, key, value, timestamp_ms, headers)
         if not self._accept(pending, may_wait=True):
@@ -227,16 +230,22 @@ class KafkaOutbox:
         if self._syncs_each and pending.number is not None:
             self.spool.sync(pending.number)
         if self.meter.sent % POLL_EVERY == 0:
-            self.dispatch.carrier.poll(0)
+            self._is_busy = True
+            self.dispatch.carrier.catch_up()
         if self.dispatch.unresolved:
             self.dispatch.resolve()
 
     def _run(self) -> None:
         """The courier: takes reports, watches the cluster, sends what waits."""
         while not self._stop.is_set():
-            is_feeding = self.dispatch.way is Way.SPOOLING and self.dispatch.breaker.state is BreakerState.CLOSED
+            is_spooling = self.dispatch.way is Way.SPOOLING
+            is_feeding = is_spooling and self.dispatch.breaker.state is BreakerState.CLOSED
+            is_busy, self._is_busy = self._is_busy, False
             try:
-                self.dispatch.carrier.poll(TICK_S / 10 if is_feeding else TICK_S)
+                if is_busy and not is_spooling:
+                    self._stop.wait(BUSY_S)
+                else:
+                    self.dispatch.carrier.poll(TICK_S / 10 if is_feeding else TICK_S)
                 self._tick(time.monotonic())
             except SpoolUnavailable as error:
                 log.error("%s: %s", self.name, error)
@@ -251,7 +260,6 @@ class KafkaOutbox:
                 self.spool.sync()
         finally:
             self.dispatch.resolve()
-            self.meter.fold()
 
     def _take_back(self) -> None:
         """Get back from the client what it could not deliver."""
@@ -285,8 +293,8 @@ def _client(options: Mapping[str, Option]) -> Client:
 def _pending(
     topic: str, key: bytes | None, value: bytes, timestamp_ms: int | None, headers: Sequence[tuple[str, bytes]]
 ) -> Pending:
-    now_ms = int(time.time() * 1000)
-    return Pending(Item(topic, key, value, now_ms if timestamp_ms is None else timestamp_ms, tuple(headers), now_ms))
+    now_ms = time.time_ns() // 1_000_000
+    return Pending(topic, key, value, now_ms if timestamp_ms is None else timestamp_ms, tuple(headers), now_ms)
 
 
 def _after_fork() -> None:

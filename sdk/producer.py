@@ -32,6 +32,9 @@ from sdk.schemas import Registered, RegisteredSchemas
 NAME = "api6-logs"
 """Folder of the spool, label of the metrics."""
 
+KEY = "request_id"
+"""Column whose value is the key."""
+
 
 class Schemas(Protocol):
     """Where registered schemas come from."""
@@ -80,7 +83,7 @@ class Api6LogProducer:
         UsageError when the schema is not registered or the tables have no place for its records.
         """
         if self._encoder is None:
-            self._encoder = LogEncoder(self._schemas.get(self._subject), self._rules, _columns(self._subject))
+            self._prepared()
 
     def send(self, record: Mapping[str, Any]) -> Future[Delivered]:
         """Check, encode and accept a record; the future resolves to where it is or fails with an SdpError.
@@ -88,17 +91,19 @@ class Api6LogProducer:
         Raises ContractViolation with all critical violations (only those of the schema if ``on_invalid`` is ``send``),
         what ``prepare`` raises, and what ``Outbox.put`` raises; then the record was not accepted.
         """
-        now_ms = int(time.time() * 1000)
-        key, value = self._encode(record, now_ms)
-        return self._outbox.put(self._topic, key, value, timestamp_ms=now_ms)
+        now_ms = time.time_ns() // 1_000_000
+        encoder = self._encoder or self._prepared()
+        value = encoder.encode(record, now_ms)
+        return self._outbox.put(self._topic, encoder.value(record, KEY).encode(), value, timestamp_ms=now_ms)
 
     async def send_async(self, record: Mapping[str, Any]) -> Delivered:
         """The same for asyncio, until the record is acknowledged.
 
         The first call may wait for the registry inside of the event loop, unless ``prepare`` was called before.
         """
-        now_ms = int(time.time() * 1000)
-        key, value = self._encode(record, now_ms)
+        now_ms = time.time_ns() // 1_000_000
+        encoder = self._encoder or self._prepared()
+        value, key = encoder.encode(record, now_ms), encoder.value(record, KEY).encode()
         return await self._outbox.put_async(self._topic, key, value, timestamp_ms=now_ms)
 
     def close(self, timeout_s: float = 30) -> None:
@@ -121,13 +126,9 @@ class Api6LogProducer:
     ) -> None:
         await asyncio.to_thread(self.close)
 
-    def _encode(self, record: Mapping[str, Any], now_ms: int) -> tuple[bytes, bytes]:
-        """Key and value."""
-        if self._encoder is None:
-            self.prepare()
-        assert self._encoder is not None
-        value = self._encoder.encode(record, now_ms)
-        return self._encoder.value(record, "request_id").encode(), value
+    def _prepared(self) -> LogEncoder:
+        self._encoder = encoder = LogEncoder(self._schemas.get(self._subject), self._rules, _columns(self._subject))
+        return encoder
 
 
 def _rules(settings: Settings) -> RuleSet | None:

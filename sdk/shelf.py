@@ -91,8 +91,8 @@ class Shelf:
     def wait(self, pending: Pending) -> None:
         """The record waits on disk only; its future is remembered as long as somebody looks."""
         assert pending.number is not None
-        if pending.item is not None and self.spool.holds(pending.number):
-            self._returned[pending.number] = pending.item.topic
+        if pending.value is not None and self.spool.holds(pending.number):
+            self._returned[pending.number] = pending.topic
         self._futures[pending.number] = pending
         pending.rest(self._listened)
         if pending.is_listened:  # asked afterwards, so that a callback put on it in this moment is not missed
@@ -101,7 +101,7 @@ class Shelf:
     def lend(self, limit: int) -> Iterator[Pending]:
         """The next records, in memory again."""
         for number, item in self.spool.lend(limit):
-            pending = self._futures.pop(number, None) or Pending(item)
+            pending = self._futures.pop(number, None) or Pending(*item)
             pending.wake(item, number)
             self._listened.discard(pending)
             yield pending

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -72,19 +72,41 @@ class FakeClient:
         self._queue: deque[Entry] = deque()
         self._reports: deque[tuple[Entry, int | None]] = deque()
         self._lock = threading.Lock()
+        self._polling = set[int]()
         self.is_broken = False
 
-    def produce(self, topic: str, value: bytes, key: bytes | None, **options: Any) -> None:
+    def produce(
+        self,
+        topic: str,
+        value: bytes,
+        key: bytes | None,
+        _partition: int,
+        callback: OnDelivery,
+        _on_delivery: None,
+        timestamp: int,
+        headers: Sequence[tuple[str, bytes | None]] | None,
+        /,
+    ) -> None:
         if self.is_broken:
             raise KafkaException(KafkaError(KafkaError._FATAL))
         if topic == "no topic":
             raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
         if len(self._queue) >= self._cluster.room:
             raise BufferError
-        stored = Stored(topic, value, key, options["timestamp"], tuple(options["headers"] or ()))
-        self._queue.append((stored, options["on_delivery"]))
+        stored = Stored(topic, value, key, timestamp, tuple(headers or ()))
+        with self._lock:
+            self._queue.append((stored, callback))
 
     def poll(self, timeout: float) -> int:
+        """The real one aborts the process when it is called from within a report."""
+        assert threading.get_ident() not in self._polling, "polled within a report"
+        self._polling.add(threading.get_ident())
+        try:
+            return self._poll(timeout)
+        finally:
+            self._polling.discard(threading.get_ident())
+
+    def _poll(self, timeout: float) -> int:
         deadline = time.monotonic() + timeout
         while True:
             with self._lock:

@@ -39,7 +39,7 @@ from sdk import metrics, pending
 from sdk.breaker import BreakerState
 from sdk.delivery import Delivered, Outbox
 from sdk.dispatch import Way
-from sdk.outbox import KafkaOutbox
+from sdk.outbox import POLL_EVERY, KafkaOutbox
 from tests.unit.sdk.brokers import Cluster
 
 QUICK = {"failures": 2, "stall_s": 0.05, "open_s": 0.1}
@@ -198,6 +198,21 @@ def test_close_delivers_what_was_accepted(tmp_path: Path) -> None:
     box.close()
     with pytest.raises(ProducerClosed):
         put(box, range(1))
+
+
+def test_callbacks_may_put_records(tmp_path: Path) -> None:
+    cluster = Cluster()
+    with outbox(cluster, tmp_path) as box:
+        left = iter(range(3 * POLL_EVERY))
+
+        def one_more(_: Future[Delivered]) -> None:
+            for number in left:
+                box.put("logs", b"k", value(number)).add_done_callback(one_more)
+                return
+
+        box.put("logs", None, b"first").add_done_callback(one_more)
+        until(lambda: box.meter.acknowledged == 3 * POLL_EVERY + 1)
+    assert cluster.values == [b"first", *map(value, range(3 * POLL_EVERY))]
 
 
 def test_close_keeps_what_it_can_not_deliver_and_says_so(tmp_path: Path) -> None:
