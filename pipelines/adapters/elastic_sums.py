@@ -71,18 +71,31 @@ class ElasticSums:
             self._outside(topic, window, found)
         return found
 
-    def blocks(self, topic: str, places: Collection[Place], size: int) -> Figures:
-        """Figures of some places, cut into blocks of ``size`` offsets."""
-        figures = Figures()
-        by_offset = {"histogram": {"field": "kafka_offset", "interval": size, "min_doc_count": 1}, "aggs": _figures()}
-        for chunk in _chunks(sorted(places), 8):
-            cells = [_cell(p) for p in chunk]
-            query = {"bool": {"filter": [_topic(topic), {"bool": {"should": cells}}]}}
-            aggs = _by_hour({"blocks": by_offset})
-            for partition, hour_ms, bucket in self._cells(self._search(query, aggs)):
-                for block in bucket["blocks"]["buckets"]:
-                    _take(figures, Place(partition, hour_ms, round(block["key"]) // size), block)
-        return figures
+    def blocks(
+        self, topic: str, places: Collection[Place], size: int, without: Collection[str]
+    ) -> tuple[Figures, set[Place]]:
+        """Figures of some places, cut into blocks of ``size`` offsets; and the places that are too large for that.
+
+        ``without``: fields whose values are too many to be told.
+        """
+        figures, left, waiting = Figures(many=set(without)), set[Place](), [sorted(places)]
+        while waiting:
+            chunk = waiting.pop()
+            try:
+                self._blocks(topic, chunk, size, figures)
+            except TooManyBuckets:
+                half = len(chunk) // 2
+                waiting += [chunk[:half], chunk[half:]] if half else []
+                left |= set() if half else set(chunk)
+        return figures, left
+
+    def _blocks(self, topic: str, places: Sequence[Place], size: int, figures: Figures) -> None:
+        values = _figures(figures.many)
+        by_offset = {"histogram": {"field": "kafka_offset", "interval": size, "min_doc_count": 1}, "aggs": values}
+        query = {"bool": {"filter": [_topic(topic), {"bool": {"should": [_cell(p) for p in places]}}]}}
+        for partition, hour_ms, bucket in self._cells(self._search(query, _by_hour({"blocks": by_offset}))):
+            for block in bucket["blocks"]["buckets"]:
+                _take(figures, Place(partition, hour_ms, round(block["key"]) // size), block)
 
     def stray_blocks(self, topic: str, strays: Collection[str], size: int) -> set[tuple[int, int]]:
         """Partition and block of the documents in these indices that belong into another one."""
@@ -118,7 +131,12 @@ class ElasticSums:
 
     def _page(self, topic: str, page: Window, found: Documents) -> None:
         query = {"bool": {"filter": [_topic(topic), _range(in_ms(page[0]), in_ms(page[1]))]}}
-        aggs = {"indices": {"terms": {"field": "_index", "size": MOST_INDICES}, "aggs": _by_hour(_figures())}}
+        aggs = {
+            "indices": {
+                "terms": {"field": "_index", "size": MOST_INDICES},
+                "aggs": _by_hour(_figures(found.figures.many)),
+            }
+        }
         try:
             answer = self._search(query, aggs)
         except TooManyBuckets as error:
@@ -179,9 +197,13 @@ class ElasticSums:
             raise
 
 
-def _figures() -> dict[str, Any]:
+def _figures(without: Collection[str]) -> dict[str, Any]:
+    told = [name for name in VALUED if name not in without]
     sums = {name: {"sum": {"field": name}} for name in SUMMED}
-    return sums | {f"by_{name}": {"terms": {"field": name, "size": MOST_VALUES}} for name in VALUED}
+    return sums | {f"by_{name}": {"terms": {"field": name, "size": MOST_VALUES}} for name in told}
+
+
+_NOTHING: dict[str, Any] = {"sum_other_doc_count": 0, "buckets": []}
 
 
 def _by_hour(inner: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,7 +231,7 @@ def _cell(place: Place) -> dict[str, Any]:
 def _take(figures: Figures, place: Place, bucket: Mapping[str, Any]) -> None:
     figures.add(place, bucket["doc_count"], [bucket[name]["value"] for name in SUMMED])
     for name in VALUED:
-        told = bucket[f"by_{name}"]
+        told = bucket.get(f"by_{name}", _NOTHING)
         if told["sum_other_doc_count"]:
             figures.many.add(name)
         for value in told["buckets"]:

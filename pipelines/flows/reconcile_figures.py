@@ -92,7 +92,7 @@ class Compared:
         """What the second level has to look at; None if there is nothing."""
         hours = {in_ms(h) for w in self.windows for h in hours_of(w)}
         places = {p for p in differing(self.table, self.documents) if p.hour_ms in hours}
-        whole = self.short | self.ahead
+        whole = {p for p in self.short | self.ahead if p not in places or self._has_surplus(p)}
         if not (places or whole or self.refused or self.strays or deep):
             return None
         return Suspects(
@@ -107,6 +107,12 @@ class Compared:
             set(self.strays),
             deep=deep,
         )
+
+    def _has_surplus(self, place: Place) -> bool:
+        """Whether both sides hold more than was stored: what both have twice is no difference between them."""
+        at, jobs = (place.partition, place.hour_ms), self.said.jobs
+        sides = ((self.table, jobs[INGEST]), (self.documents, jobs[INDEX]))
+        return all(side.records(place) > job.cells.get(at, (0, 0))[0] for side, job in sides)
 
     def hours(self) -> list[HourCounts]:
         """Records of every hour on all sides, all partitions together."""

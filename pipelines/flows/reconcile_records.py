@@ -116,17 +116,20 @@ class Records:
         many = sum(max(suspects.table.records(p), suspects.documents.records(p)) for p in narrow)
         if len(narrow) > MOST_NARROWED or many < FEWEST_NARROWED:
             narrow = set()
-        blocks = {(p.partition, p.block) for p in self._narrowed(narrow)} if narrow else set()
+        found, left = self._narrowed(narrow, suspects.documents.many) if narrow else (set(), set())
+        blocks, narrow = {(p.partition, p.block) for p in found}, narrow - left
         if suspects.strays:
             blocks |= self.sums.stray_blocks(self.topic, suspects.strays, size)
         whole = (suspects.places | suspects.whole) - narrow
         return Spots(size, frozenset(whole), frozenset(blocks), strays=frozenset(suspects.strays))
 
-    def _narrowed(self, places: set[Place]) -> set[Place]:
-        here = Spots(self.block_offsets, whole=frozenset(places))
-        found = self.sums.blocks(self.topic, places, self.block_offsets)
+    def _narrowed(self, places: set[Place], many: set[str]) -> tuple[set[Place], set[Place]]:
+        """Blocks that differ, and places that can't be cut."""
+        found, left = self.sums.blocks(self.topic, places, self.block_offsets, many)
+        here = Spots(self.block_offsets, whole=frozenset(places - left))
         rows = self.tables.read(VALID).where(self._of_topic() & here.of_rows())
-        return differing(table_rows.figures(table_rows.summed(rows, self.block_offsets, found.many).collect()), found)
+        table = table_rows.figures(table_rows.summed(rows, self.block_offsets, found.many).collect())
+        return differing(table, found), left
 
     def _as_documents(self, valid: DataFrame, added: Sequence[Field], fields: Sequence[str]) -> DataFrame:
         """Rows of the valid table as the documents that they should have."""
