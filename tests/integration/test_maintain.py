@@ -174,7 +174,8 @@ def test_tables_are_merged_retired_and_vacuumed_and_all_adds_up(world: World, tm
     kept = world.invalid()
     assert {s.action for s in steps(maintenance(world, vacuum_hours=0).vacuum, force=True)} == {"delete files"}
     location = table_of(world, VALID).detail().select("location").collect()[0][0]
-    assert list(Path(location.removeprefix("file:")).rglob("*.parquet")) == []
+    left_over = Path(location.removeprefix("file:")).rglob("*.parquet")
+    assert [path for path in left_over if "_delta_log" not in path.parts] == []  # the log has checkpoints of its own
     assert world.invalid() == kept
 
     # leftovers and the ledger; the living checkpoints are not touched
