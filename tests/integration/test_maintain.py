@@ -174,8 +174,7 @@ def test_tables_are_merged_retired_and_vacuumed_and_all_adds_up(world: World, tm
     kept = world.invalid()
     assert {s.action for s in steps(maintenance(world, vacuum_hours=0).vacuum, force=True)} == {"delete files"}
     location = table_of(world, VALID).detail().select("location").collect()[0][0]
-    left_over = Path(location.removeprefix("file:")).rglob("*.parquet")
-    assert [path for path in left_over if "_delta_log" not in path.parts] == []  # the log has checkpoints of its own
+    assert list(Path(location.removeprefix("file:")).glob("date=*/**/*.parquet")) == []
     assert world.invalid() == kept
 
     # leftovers and the ledger; the living checkpoints are not touched
@@ -280,8 +279,9 @@ def test_lag_is_that_of_a_known_backlog(world: World) -> None:
     def lag(*more: str) -> tuple[int, str]:
         return sdp_here(world.spark, world.overrides(), "lag", *more)
 
+    at_least = time.time() - NOW_MS / 1000
     code, out = lag("--json", "--max-records", "62", "--max-age-s", "100000")
-    age_s = time.time() - NOW_MS / 1000
+    at_most = time.time() - NOW_MS / 1000
     found = json.loads(out)
     assert (code, found["ingest"]["problems"], found["index"]["problems"]) == (0, [], [])
     assert (found["ingest"]["records"], found["index"]["records"]) == (38, 62), "the aborted one and its marker count"
@@ -289,7 +289,7 @@ def test_lag_is_that_of_a_known_backlog(world: World) -> None:
         **dict.fromkeys(range(11), 3),
         11: 5,
     }
-    assert age_s - 60 < found["ingest"]["oldest_s"] <= age_s
+    assert at_least <= found["ingest"]["oldest_s"] <= at_most
     assert {p["position"] for p in found["ingest"]["partitions"]} == {2}
     code, out = lag("--max-records", "50", "--max-age-s", "100000")
     assert (code, "index: 62 records wait, more than 50" in out, "ingest: 38" in out) == (1, True, False)
