@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import bootstrap
 from pipelines import settings as settings_module
-from pipelines.adapters.tables import COLUMNS, Tables
+from pipelines.adapters.tables import OF_JOBS, Tables
 from pipelines.records import Batch
 from pipelines.settings import Settings
 from stack import lifecycle
@@ -51,7 +51,7 @@ def test_both_jobs_may_make_the_tables_in_the_same_moment(world: World) -> None:
     with ThreadPoolExecutor(len(makers)) as pool:
         for done in [pool.submit(maker.create_missing) for maker in makers]:
             done.result()
-    assert {table.name for table in world.spark.catalog.listTables(own.metastore.database)} == set(COLUMNS)
+    assert {table.name for table in world.spark.catalog.listTables(own.metastore.database)} == set(OF_JOBS)
 
 
 def test_a_metastore_stopped_between_two_writes_costs_delay_and_no_data(world: World, metastore: Metastore) -> None:
