@@ -130,7 +130,6 @@ def reconcile(
     """Wire the comparison of Kafka, tables and indices. ``stop`` ends its waiting for servers that are away."""
     spark = spark or spark_session(settings, f"sdp-{RECONCILE}")
     parts = Wiring(RECONCILE, settings, spark, None)
-    parts.tables.create_missing()
     few = _for_few_rows(spark)
     tables = Tables(few, settings.metastore.database, settings.warehouse_uri)
     topic, wanted, prefix = settings.kafka.topic, settings.reconcile, settings.elasticsearch.index_prefix

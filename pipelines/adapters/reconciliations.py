@@ -11,7 +11,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.adapters.tables import COLUMNS, OF_RECONCILIATION, Tables
+from pipelines.adapters.tables import COLUMNS, OF_JOBS, OF_RECONCILIATION, Tables
 from pipelines.errors import UsageError
 from pipelines.ingest.coordinates import inside
 from pipelines.reconcile.figures import SUMMED, VALUED
@@ -46,10 +46,10 @@ class Reconciliations:
         self._is_ready = False
 
     def prepare(self) -> None:
-        """Create the tables once per process."""
-        if not self._is_ready:
-            self._tables.create_missing((*OF_RECONCILIATION,))
-            self._is_ready = True
+        """Create the tables, those of the jobs before ours: where ours are, all are."""
+        if not self._is_ready and not self._tables.exists(OF_RECONCILIATION[-1]):
+            self._tables.create_missing((*OF_JOBS, *OF_RECONCILIATION))
+        self._is_ready = True
 
     def past(self, since: datetime, run_id: str | None) -> Past:
         """What earlier runs leave to the next one, whose id is ``run_id`` if somebody has chosen one."""

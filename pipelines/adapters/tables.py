@@ -84,7 +84,7 @@ COLUMNS = {
 }
 _GROWN = {LEDGER: ("hours", "ARRAY<STRUCT<hour: TIMESTAMP, valid: BIGINT, content_hash: BIGINT>>")}
 """Columns that tables of an earlier version lack; null in the rows that were there."""
-OF_RECONCILIATION = (RUNS, FINDINGS, REPAIRS)
+OF_RECONCILIATION = (FINDINGS, REPAIRS, RUNS)
 OF_MAINTENANCE = (RETIREMENTS,)
 OF_JOBS = tuple(table for table in COLUMNS if table not in (*OF_RECONCILIATION, *OF_MAINTENANCE))
 """What the jobs need before their first batch."""
@@ -175,6 +175,10 @@ class Tables:
         )
         if table in _GROWN and _GROWN[table][0] not in self.read(table).columns:
             self._spark.sql(f"ALTER TABLE {self._database}.{table} ADD COLUMNS ({' '.join(_GROWN[table])})")
+
+    def exists(self, table: str) -> bool:
+        """Whether the table is there."""
+        return bool(self._spark.catalog.tableExists(f"{self._database}.{table}"))
 
     def evolve(self, table: str, fields: Sequence[Field]) -> None:
         """Add the columns that ``fields`` has more: metadata only, no row is rewritten.
