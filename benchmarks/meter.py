@@ -45,7 +45,7 @@ class Outcome:
 class Meter:
     """``with Meter() as meter:`` runs a clock over this process tree; children must live until the end of the block.
 
-    ``others``: processes whose CPU counts too, such as the servers that do a part of the work.
+    ``others``: processes whose CPU counts too, with all below them, such as the servers that do a part of the work.
     """
 
     def __init__(self, others: Iterable[psutil.Process] = ()) -> None:
@@ -81,17 +81,19 @@ class Meter:
 
     def _now(self) -> Cost:
         cpu_s = 0.0
-        for process in (*_tree(), *self._others):
+        for process in (*_tree(), *(each for other in self._others for each in _tree(other))):
             with suppress(psutil.NoSuchProcess):
                 used = process.cpu_times()
                 cpu_s += used.user + used.system
         return time.perf_counter(), cpu_s
 
 
-def _tree() -> Iterator[psutil.Process]:
-    me = psutil.Process()
-    yield me
-    yield from me.children(recursive=True)
+def _tree(root: psutil.Process | None = None) -> Iterator[psutil.Process]:
+    """A process, this one unless given, and all below it: a server may be the child of what launched it."""
+    with suppress(psutil.NoSuchProcess):
+        root = root or psutil.Process()
+        yield root
+        yield from root.children(recursive=True)
 
 
 def _peak_kib(process: psutil.Process) -> int:
