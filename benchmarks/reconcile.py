@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from benchmarks.compare import Bench, Part, say
-from benchmarks.scale import against_least
+from benchmarks.meter import Outcome
 
 MOST_OF_INGEST = 0.05
 LEAST_TIMES_CHEAPER = 15.0
@@ -22,6 +24,8 @@ def reconcile(bench: Bench) -> Part:
     for outcome in outcomes:
         cpu = {step: cpu_s for step, (_, cpu_s) in outcome.steps.items()}
         share, times = cpu["reconcile"] / cpu["ingest"], cpu["anti_join"] / cpu["reconcile"]
+        repaired_s = outcome.steps["repair"][0]
+        of_both = cpu["reconcile"] / (cpu["ingest"] + cpu["index"])
         rows.append(
             {
                 "records": outcome.records,
@@ -29,19 +33,34 @@ def reconcile(bench: Bench) -> Part:
                 "index CPU s": cpu["index"],
                 "reconcile CPU s": cpu["reconcile"],
                 "reconcile s": outcome.steps["reconcile"][0],
-                "÷ ingest": f"{share:.3f}",
-                "≤ 0.05": share <= MOST_OF_INGEST,
+                "÷ ingest": f"{share:.3f}{_mark(share <= MOST_OF_INGEST)}",
+                "÷ both jobs (≤ 0.05)": f"{of_both:.3f}{_mark(of_both <= MOST_OF_INGEST)}",
                 "full join CPU s": cpu["anti_join"],
-                "times cheaper": times,
-                "≥ 15": times >= LEAST_TIMES_CHEAPER,
-                "3 lost found and repaired, s": outcome.steps["repair"][0],
-                "≤ 180": outcome.steps["repair"][0] <= MOST_SECONDS,
+                "times cheaper (≥ 15)": f"{times:.1f}{_mark(times >= LEAST_TIMES_CHEAPER)}",
+                "3 lost found and repaired, s (≤ 180)": f"{repaired_s:.0f}{_mark(repaired_s <= MOST_SECONDS)}",
             }
         )
         say(f"proof of {outcome.records:,} records: {cpu}")
-    growth: list[dict[str, float | str]] = [{"records": o.records, "CPU µs/record": o.cpu_us} for o in outcomes]
     tables = {
         "Reconciliation of clean records": rows,
-        "Reconciliation: CPU per record as the records grow": against_least(growth, MOST_GROWTH),
+        "Reconciliation: CPU per record as the records grow": _growth(outcomes),
     }
     return Part("reconcile", {"reconcile": outcomes}, tables=tables)
+
+
+def _growth(outcomes: Sequence[Outcome]) -> list[dict[str, float | str]]:
+    """Not faster than linear: a record costs no more than it does among fewer records."""
+    smaller = [None, *outcomes]
+    return [
+        {
+            "records": one.records,
+            "CPU µs/record": one.cpu_us,
+            "÷ next smaller": "–" if less is None else f"{one.cpu_us / less.cpu_us:.2f}",
+            f"≤ {MOST_GROWTH:.2f}": "–" if less is None else one.cpu_us / less.cpu_us <= MOST_GROWTH,
+        }
+        for one, less in zip(outcomes, smaller, strict=False)
+    ]
+
+
+def _mark(is_reached: bool) -> str:
+    return "" if is_reached else " **no**"

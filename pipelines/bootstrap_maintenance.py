@@ -115,9 +115,8 @@ def maintenance(settings: Settings, spark: SparkSession | None = None) -> Mainte
 
 
 def lag(settings: Settings, spark: SparkSession | None = None) -> Lag:
-    """Wire the lag check. It reads a few rows of the ledger: one thread of this process is enough for that."""
-    here = settings.spark.model_copy(update={"master": "local[1]"})
-    spark = spark or bootstrap.spark_session(settings.model_copy(update={"spark": here}), "sdp-lag")
+    """Wire the lag check. It reads a few rows of the ledger."""
+    spark = spark or bootstrap.brief_session(settings, "sdp-lag")
     tables = Tables(spark, settings.metastore.database, settings.warehouse_uri)
     tables.create_missing()
     ledger, topic = Ledger(spark, tables, settings.metastore.database), settings.kafka.topic

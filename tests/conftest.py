@@ -19,6 +19,7 @@ from pipelines import settings as settings_module
 from pipelines.adapters.spark import conf, workers_like_us
 from pipelines.settings import ROOT, Settings
 from stack import dist, lifecycle
+from tests.submitting import BRIEF_JVM, BRIEF_JVM_CONF
 from tests.world import World
 
 FREE_PORTS = dict.fromkeys(lifecycle.PORT_KEYS, 0)
@@ -45,6 +46,15 @@ def own_logging() -> Iterator[None]:
     structlog.reset_defaults()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def brief_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Jobs and commands in processes of their own, which end after some seconds, compile quickly instead of well."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "unit" not in request.path.relative_to(ROOT).parts:
+            patch.setenv(*BRIEF_JVM)
+        yield
+
+
 @pytest.fixture(scope="session")
 def dist_folder() -> Path:
     """Where `make install` put jars and servers."""
@@ -69,7 +79,8 @@ def spark(servers: Settings, request: pytest.FixtureRequest) -> SparkSession:
     workers_like_us()
     options = SparkConfigBuilder().get()
     for key, value in conf(servers).items():
-        options.set(key, value)
+        if key != BRIEF_JVM_CONF:
+            options.set(key, value)
     options.setMaster("local[2]").set("spark.driver.memory", "3g").set("spark.default.parallelism", "2")
     options.set("spark.jars", ",".join(map(str, dist.jars(servers, "spark"))))
     session: SparkSession = request.getfixturevalue("spark_session")

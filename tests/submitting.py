@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,18 @@ from pipelines.settings import ROOT, Settings
 
 SCRIPT = ROOT / "spark-submit.sh"
 LONGEST_S = 600
+
+BRIEF_JVM_CONF = "spark.driver.defaultJavaOptions"
+BRIEF_JVM = (
+    "SDP_SPARK__CONF",
+    json.dumps(
+        {
+            BRIEF_JVM_CONF: "-XX:TieredStopAtLevel=1 "
+            f"-Dlog4j2.configurationFile={(ROOT / 'conf' / 'log4j2.properties').as_uri()}"
+        }
+    ),
+)
+"""The setting for a driver that lives for seconds; it quotes the log configuration, which it takes the place of."""
 
 
 def selection(settings: Settings) -> list[str]:
@@ -36,7 +49,7 @@ def submitted(arguments: Sequence[str], env: Mapping[str, str] | None = None) ->
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("SDP_", "PYSPARK_", "SPARK_"))}
     with subprocess.Popen(
         [str(SCRIPT), *arguments],
-        env={**inherited, **(env or {})},
+        env={**inherited, **dict([BRIEF_JVM]), **(env or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
