@@ -27,6 +27,10 @@ Variables = Callable[[str, str], str]
 """Name of an Airflow Variable and what it is without one."""
 
 
+class WrongForm(ValueError):
+    """What a form asks for makes no sense; the same try again would not either."""
+
+
 class Ending(Enum):
     """What an exit code of a job means for its task."""
 
@@ -105,13 +109,18 @@ def yesterday(moment: datetime) -> str:
 def reconcile_options(params: Mapping[str, Any], run: str, start: datetime | None, end: datetime | None) -> list[str]:
     """Options of `reconcile`: the window of the form, else the whole hours of the schedule's interval.
 
-    Hours of one interval end where those of the next begin. Without either, the job takes its own default window.
+    Hours of one interval end where those of the next begin. A form with a beginning only means until now. Without
+    either, the job takes its own default window. Raises WrongForm for a form with an end only.
     """
-    window_from = _moment(params.get("window_from")) or start
-    window_until = _moment(params.get("window_until")) or end
+    asked_from, asked_until = _moment(params.get("window_from")), _moment(params.get("window_until"))
+    if asked_until and not asked_from:
+        raise WrongForm("the form has Until without From: give both, or none for the window of the run's interval")
+    window_from, window_until = (asked_from, asked_until) if asked_from else (start, end)
     options = ["--run-id", run, "--sample", str(params["sample"]), "--json"]
+    if window_from:
+        options += ["--from", hour_before(window_from)]
     if window_from and window_until:
-        options += ["--from", hour_before(window_from), "--to", hour_before(window_until)]
+        options += ["--to", hour_before(window_until)]
     on_sunday = params["deep"] == "on Sundays" and end is not None and end.weekday() == SUNDAY
     return [*options, "--deep"] if on_sunday or params["deep"] == "always" else options
 

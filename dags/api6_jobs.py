@@ -15,7 +15,7 @@ from airflow.sdk import BaseOperator, Context, Variable
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from api6_alerts import alert_of_failure
-from api6_calls import Ending, answer, command, ending, figures, reasons
+from api6_calls import Ending, WrongForm, answer, command, ending, figures, reasons
 
 TIMEZONE = os.environ.get("SDP_TIMEZONE", "UTC")
 STARTS = datetime(2025, 1, 1, tzinfo=ZoneInfo(TIMEZONE))
@@ -89,7 +89,10 @@ class SubmitJob(BaseOperator):
         self._running: Job | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
-        options = list(self.options(context))
+        try:
+            options = list(self.options(context))
+        except WrongForm as error:
+            raise AirflowFailException(str(error)) from error
         self._running = Job(self.job, options, self.log)
         code, said = self._running.result()
         match ending(code):

@@ -18,14 +18,14 @@ PARAMS = {
         type=["null", "string"],
         format="date-time",
         title="From",
-        description="Start of the window, by default that of the run's interval.",
+        description="Start of the window; without both fields it is the run's interval.",
     ),
     "window_until": Param(
         None,
         type=["null", "string"],
         format="date-time",
         title="Until",
-        description="End of the window, not included. Minutes are cut off both.",
+        description="End of the window, not included; now if there is only From. Minutes are cut off both.",
     ),
     "sample": Param(
         1000,

@@ -138,6 +138,13 @@ def test_a_manual_run_takes_window_and_sample_of_the_form(api: Api, submit: Stan
     assert states["ok"] == states["proven"] == "success"
 
 
+def test_a_form_that_makes_no_sense_fails_at_once_and_says_why(api: Api, submit: StandIn) -> None:
+    run = api.trigger(RECONCILIATION, window_until="2026-03-01T06:00:00Z", sample=6)
+    assert api.ended(RECONCILIATION, run) == "failed"
+    assert submit.calls("reconcile", "6") == []
+    assert "Until without From" in api.log(RECONCILIATION, run, "reconcile")
+
+
 def test_a_server_that_is_away_is_tried_again_under_the_same_run_id(api: Api, submit: StandIn) -> None:
     submit.does("reconcile", "[[ $* != *'--sample 8 '* || -e back ]] || { touch back; echo away >&2; exit 3; }")
     run = api.trigger(RECONCILIATION, sample=8)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from api6_calls import (
     Ending,
+    WrongForm,
     answer,
     command,
     ending,
@@ -75,6 +76,20 @@ def test_the_window_of_the_form_wins() -> None:
     form = FORM | {"window_from": "2026-02-01T10:20:00+02:00", "window_until": "2026-02-01T12:00:00"}
     options = reconcile_options(form, "a", SATURDAY, MONDAY)
     assert (value("--from", options), value("--to", options)) == ("2026-02-01T08:00:00Z", "2026-02-01T12:00:00Z")
+
+
+def test_a_beginning_alone_means_until_now_whatever_the_interval_of_the_run() -> None:
+    form = FORM | {"window_from": "2026-02-01T10:20:00Z"}
+    for interval in ((None, None), (SATURDAY, MONDAY)):
+        options = reconcile_options(form, "a", *interval)
+        assert value("--from", options) == "2026-02-01T10:00:00Z"
+        assert "--to" not in options
+
+
+@pytest.mark.parametrize("interval", [(None, None), (SATURDAY, MONDAY)])
+def test_an_end_alone_is_refused_and_not_ignored(interval: tuple[datetime | None, datetime | None]) -> None:
+    with pytest.raises(WrongForm, match="Until without From"):
+        reconcile_options(FORM | {"window_until": "2026-02-01T12:00:00Z"}, "a", *interval)
 
 
 def test_without_any_window_the_job_chooses() -> None:
