@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ast
 import sys
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
+import pytest
+
+from api6_calls import yesterday
 from pipelines.settings import ROOT
 
 FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -22,6 +27,31 @@ def imported(path: Path) -> set[str]:
 
 def test_dags_import_airflow_and_each_other_only() -> None:
     assert {path.name: imported(path) - ALLOWED for path in FILES} == {path.name: set() for path in FILES}
+
+
+def schedule(dag: str) -> tuple[int, int, str | None]:
+    """Hour, minute and zone of a daily DAG; None is the zone of the settings."""
+    tree = ast.parse((ROOT / "dags" / f"{dag}.py").read_text(encoding="utf-8"))
+    (call,) = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "schedule" and isinstance(node.value, ast.Call)
+    ]
+    minute, hour, *rest = str(ast.literal_eval(call.args[0])).split()
+    assert rest == ["*", "*", "*"]
+    (zone,) = [keyword.value for keyword in call.keywords if keyword.arg == "timezone"]
+    return int(hour), int(minute), zone.value if isinstance(zone, ast.Constant) else None
+
+
+@pytest.mark.parametrize("setting", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])
+def test_each_utc_day_of_a_year_is_checked_once_and_when_it_is_over(setting: str) -> None:
+    hour, minute, own = schedule("api6_data_quality")
+    zone = ZoneInfo(own or setting)
+    nights = [datetime(2026, 1, 1, hour, minute, tzinfo=zone) + timedelta(days=n) for n in range(366)]
+    for shown_in in (UTC, ZoneInfo(setting)):
+        days = [date.fromisoformat(yesterday(night.astimezone(UTC).astimezone(shown_in))) for night in nights]
+        assert days == [date(2025, 12, 31) + timedelta(days=n) for n in range(366)]
+    assert all(datetime.combine(day + timedelta(days=1), time(), UTC) <= n for day, n in zip(days, nights, strict=True))
 
 
 def test_calls_know_nothing_of_airflow() -> None:
