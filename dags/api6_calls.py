@@ -19,7 +19,7 @@ SUBMIT = str(Path(__file__).resolve().parents[1] / "spark-submit.sh")
 SUNDAY = 6
 FIGURES = (
     *("run_id", "verdict", "state", "window_from", "window_until", "records", "discrepant", "lost", "share"),
-    *("deep", "sampled", "complete_until", "notes", "failure"),
+    *("deep", "sampled", "complete_until", "notes", "failure", "adds_up"),
 )
 """What goes on from a job's answer to later tasks: never the findings themselves."""
 
@@ -142,6 +142,14 @@ def next_tasks(found: Mapping[str, Any], repair: bool) -> list[str]:
     return [alarm, "repair"] if repair else [alarm]
 
 
+def is_proven(found: Mapping[str, Any], *, repaired: bool) -> bool:
+    """Whether a window is clean, or was made so: a repair adds records, but it can't make offsets add up.
+
+    A repaired run without figures (the driver ran on a cluster) proves nothing: nobody knows whether they do.
+    """
+    return not found["exit_code"] or (repaired and found.get("adds_up") is True)
+
+
 def compared_run(found: Mapping[str, Any]) -> str:
     """Id of the run that a task has asked for."""
     options = list(found["options"])
@@ -155,9 +163,10 @@ def summary(found: Mapping[str, Any]) -> str:
         return f"reconciliation {compared_run(found)} ended with {found['exit_code']}; {where}"
     share = f"{100 * float(found.get('share') or 0):.4g} %"
     window = f"{found.get('window_from')} to {found.get('window_until')}"
+    also = "" if found.get("adds_up", True) else "; offsets and ledger do not add up"
     return (
         f"reconciliation {found.get('run_id')} of {window}: {str(found.get('verdict')).upper()}. "
-        f"{found['records']:,} records, {found['discrepant']:,} discrepant ({share}), {found['lost']:,} lost"
+        f"{found['records']:,} records, {found['discrepant']:,} discrepant ({share}), {found['lost']:,} lost{also}"
     )
 
 

@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Param, get_curr
 from airflow.sdk.exceptions import AirflowFailException
 
 from api6_alerts import CHANNELS, alert
-from api6_calls import compared_run, given, next_tasks, reconcile_options, run_id, summary
+from api6_calls import compared_run, given, is_proven, next_tasks, reconcile_options, run_id, summary
 from api6_jobs import DEFAULTS, STARTS, TIMEZONE, SubmitJob
 
 PARAMS = {
@@ -92,9 +92,9 @@ with DAG(
     @task(trigger_rule="none_failed", retries=0, on_failure_callback=[])  # who must know has been told
     def proven(found: dict[str, Any], ti: Any) -> str:
         """Red unless the window is clean, or was made so."""
-        repaired = ti.xcom_pull(task_ids="repair")
-        if found["exit_code"] and not repaired:
-            raise AirflowFailException(summary(found))
+        repaired = bool(ti.xcom_pull(task_ids="repair"))
+        if not is_proven(found, repaired=repaired):
+            raise AirflowFailException(summary(found) + (", repaired, and still not proven" if repaired else ""))
         return summary(found) + (", repaired" if repaired else "")
 
     result = reconcile.output

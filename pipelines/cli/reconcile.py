@@ -219,4 +219,4 @@ def checked_id(run_id: str | None) -> str | None:
 
 def as_data(run: Run) -> dict[str, Any]:
     """A run as JSON."""
-    return asdict(run) | {"share": run.share}
+    return asdict(run) | {"share": run.share, "adds_up": run.adds_up}

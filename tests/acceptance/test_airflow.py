@@ -35,6 +35,7 @@ WRONG = {
     "discrepant": 15,
     "lost": 3,
     "share": 0.015,
+    "adds_up": True,
     "verdict": "escalate",
     "window_from": "2026-03-01T00:00:00Z",
     "window_until": "2026-03-02T00:00:00Z",
@@ -176,6 +177,14 @@ def test_a_repair_that_is_asked_for_makes_the_run_good(api: Api, submit: StandIn
     assert api.ended(RECONCILIATION, run) == "success"
     (compared,), (repaired,) = submit.calls("reconcile", "10"), submit.calls("repair")
     assert repaired == f"local repair {compared.split()[3]} --json --delete-extras"
+
+
+def test_a_repair_makes_nothing_good_where_offsets_do_not_add_up(api: Api, submit: StandIn) -> None:
+    submit.does("reconcile", f"echo '{json.dumps(WRONG | {'adds_up': False})}'; exit 1")
+    run = api.trigger(RECONCILIATION, sample=11, repair=True)
+    assert api.ended(RECONCILIATION, run) == "failed"
+    states = api.states(RECONCILIATION, run)
+    assert (states["repair"], states["proven"]) == ("success", "failed")
 
 
 def test_two_past_days_are_filled_from_the_ui_and_one_from_the_command_line(

@@ -20,6 +20,7 @@ from api6_calls import (
     figures,
     hour_after,
     hour_before,
+    is_proven,
     next_tasks,
     reasons,
     reconcile_options,
@@ -156,6 +157,29 @@ def test_a_verdict_leads_to_its_alarm_and_to_a_repair_only_if_asked(
     found: dict[str, Any], repair: bool, expected: list[str]
 ) -> None:
     assert next_tasks(found, repair) == expected
+
+
+@pytest.mark.parametrize(
+    ("found", "repaired", "expected"),
+    [
+        ({"exit_code": 0, "adds_up": True}, False, True),
+        ({"exit_code": 0}, False, True),
+        ({"exit_code": 1, "adds_up": True}, True, True),
+        ({"exit_code": 1, "adds_up": True}, False, False),
+        ({"exit_code": 1, "adds_up": False}, True, False),
+        ({"exit_code": 1}, True, False),
+    ],
+)
+def test_a_repair_proves_nothing_where_offsets_do_not_add_up(
+    found: dict[str, Any], repaired: bool, expected: bool
+) -> None:
+    assert is_proven(found, repaired=repaired) is expected
+
+
+def test_whether_offsets_add_up_goes_on_and_is_said() -> None:
+    run = {"run_id": "a", "verdict": "warning", "records": 5, "discrepant": 0, "lost": 0, "adds_up": False}
+    assert figures(run)["adds_up"] is False
+    assert summary({"exit_code": 1, **run}).endswith("0 lost; offsets and ledger do not add up")
 
 
 def test_a_summary_has_the_figures() -> None:
