@@ -17,6 +17,8 @@ from typing import Any
 
 SUBMIT = str(Path(__file__).resolve().parents[1] / "spark-submit.sh")
 SUNDAY = 6
+SETTLING = timedelta(minutes=25)
+"""Until an hour that is over can be proven: reconcile.grace_minutes (15) and some for the start."""
 FIGURES = (
     *("run_id", "verdict", "state", "window_from", "window_until", "records", "discrepant", "lost", "share"),
     *("deep", "sampled", "complete_until", "notes", "failure", "adds_up"),
@@ -44,6 +46,14 @@ class Ending(Enum):
 def ending(exit_code: int) -> Ending:
     """The exit codes of `sdp`."""
     return {0: Ending.FINE, 1: Ending.DATA_WRONG, 2: Ending.WRONG_USE}.get(exit_code, Ending.AWAY)
+
+
+def is_complete(exit_code: int) -> bool | None:
+    """What `complete --until` says: yes or not yet; None for a call that is wrong.
+
+    A server that is away says nothing: whoever waits goes on waiting.
+    """
+    return {Ending.FINE: True, Ending.WRONG_USE: None}.get(ending(exit_code), False)
 
 
 def command(job: str, options: Sequence[str], variables: Variables) -> list[str]:
@@ -107,15 +117,18 @@ def yesterday(moment: datetime) -> str:
 
 
 def reconcile_options(params: Mapping[str, Any], run: str, start: datetime | None, end: datetime | None) -> list[str]:
-    """Options of `reconcile`: the window of the form, else the whole hours of the schedule's interval.
+    """Options of `reconcile`: the window of the form, else the settled hours of the schedule's interval.
 
-    Hours of one interval end where those of the next begin. A form with a beginning only means until now. Without
+    Hours of one interval end where those of the next begin; in zones that are half an hour off, an hour that ends with
+    the interval is one of the next. A form with a beginning only means until now. Without
     either, the job takes its own default window. Raises WrongForm for a form with an end only.
     """
     asked_from, asked_until = _moment(params.get("window_from")), _moment(params.get("window_until"))
     if asked_until and not asked_from:
         raise WrongForm("the form has Until without From: give both, or none for the window of the run's interval")
-    window_from, window_until = (asked_from, asked_until) if asked_from else (start, end)
+    window_from, window_until = asked_from, asked_until
+    if not asked_from:
+        window_from, window_until = (moment and moment - SETTLING for moment in (start, end))
     options = ["--run-id", run, "--sample", str(params["sample"]), "--json"]
     if window_from:
         options += ["--from", hour_before(window_from)]

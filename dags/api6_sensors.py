@@ -7,16 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from airflow.sdk import BaseSensorOperator, Context
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
-from api6_calls import Ending, ending, hour_after, reasons
+from api6_calls import Ending, ending, hour_after, is_complete, reasons
 from api6_jobs import Job
 
 
 class CompletenessSensor(BaseSensorOperator):
     """Wait until the completeness watermark has reached ``until``, up to the end of its hour.
 
-    ``until``: ISO time with zone, or a template that gives one. Between two looks no worker is taken.
+    ``until``: ISO time with zone, or a template that gives one. Between two looks no worker is taken. While a server is
+    away it goes on waiting, until its ``timeout``.
     """
 
     template_fields: Sequence[str] = ("until",)
@@ -30,14 +31,12 @@ class CompletenessSensor(BaseSensorOperator):
         hour = hour_after(datetime.fromisoformat(self.until))
         self._running = Job("complete", ["--until", hour, "--json"], self.log)
         code, said = self._running.result()
-        match ending(code):
-            case Ending.FINE:
-                return True
-            case Ending.DATA_WRONG:
-                return False
-            case Ending.AWAY:
-                raise AirflowException(f"complete ended with {code}: {reasons(said)}")
-        raise AirflowFailException(f"complete ended with {code}: {reasons(said)}")
+        answer = is_complete(code)
+        if answer is None:
+            raise AirflowFailException(f"complete ended with {code}: {reasons(said)}")
+        if ending(code) is Ending.AWAY:
+            self.log.warning("complete ended with %s, which says nothing; waiting goes on", code)
+        return answer
 
     def on_kill(self) -> None:
         if self._running:

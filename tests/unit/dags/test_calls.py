@@ -20,6 +20,7 @@ from api6_calls import (
     figures,
     hour_after,
     hour_before,
+    is_complete,
     is_proven,
     next_tasks,
     reasons,
@@ -44,6 +45,11 @@ def value(of: str, options: list[str]) -> str:
 )
 def test_only_what_is_not_the_jobs_own_word_is_tried_again(code: int, expected: Ending) -> None:
     assert ending(code) is expected
+
+
+@pytest.mark.parametrize(("code", "expected"), [(0, True), (1, False), (2, None), (3, False), (137, False)])
+def test_who_waits_for_complete_hours_waits_on_while_a_server_is_away(code: int, expected: bool | None) -> None:
+    assert is_complete(code) is expected
 
 
 def test_variables_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,6 +77,13 @@ def test_windows_of_two_nights_touch_whatever_the_time_zone(epoch_s: int, zone: 
     second = reconcile_options(FORM, "b", moment, moment + timedelta(days=1))
     assert value("--to", first) == value("--from", second)
     assert value("--to", first).endswith(":00:00Z")
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Asia/Kolkata", "Asia/Kathmandu"])
+def test_no_hour_of_the_window_is_younger_than_its_grace_at_half_past_eleven(zone: str) -> None:
+    night = datetime(2026, 3, 2, 23, 30, tzinfo=ZoneInfo(zone))
+    until = datetime.fromisoformat(value("--to", reconcile_options(FORM, "a", night - timedelta(days=1), night)))
+    assert timedelta(minutes=15) <= night - until < timedelta(minutes=15 + 60)
 
 
 def test_the_window_of_the_form_wins() -> None:

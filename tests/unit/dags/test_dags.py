@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api6_calls import yesterday
+from api6_calls import hour_after, reconcile_options, yesterday
 from pipelines.settings import ROOT
 
 FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -52,6 +53,19 @@ def test_each_utc_day_of_a_year_is_checked_once_and_when_it_is_over(setting: str
         days = [date.fromisoformat(yesterday(night.astimezone(UTC).astimezone(shown_in))) for night in nights]
         assert days == [date(2025, 12, 31) + timedelta(days=n) for n in range(366)]
     assert all(datetime.combine(day + timedelta(days=1), time(), UTC) <= n for day, n in zip(days, nights, strict=True))
+
+
+def test_the_example_of_a_dag_that_waits_asks_for_hours_that_the_run_of_its_night_proves() -> None:
+    """At the end of its own interval, up to that end; the nightly run comes within the hour."""
+    text = (ROOT / "docs" / "airflow.md").read_text(encoding="utf-8")
+    (minute, hour), (until,) = *re.findall(r'"([0-9]+) ([0-9]+) \* \* \*"', text), re.findall(r'until="(.*)",', text)
+    assert until == "{{ data_interval_end }}"
+    waits = datetime(2026, 3, 2, int(hour), int(minute), tzinfo=UTC)
+    hour_of_run, minute_of_run, _ = schedule("api6_reconciliation")
+    night = datetime(2026, 3, 2, hour_of_run, minute_of_run, tzinfo=UTC)
+    form = {"sample": 0, "deep": "never"}
+    options = reconcile_options(form, "a", night - timedelta(days=1), night)
+    assert options[options.index("--to") + 1] == hour_after(waits)
 
 
 def test_calls_know_nothing_of_airflow() -> None:
