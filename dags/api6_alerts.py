@@ -13,11 +13,19 @@ CHANNELS = (LOG, EMAIL, SLACK, PAGERDUTY)
 CONNECTIONS = {EMAIL: "sdp_email", SLACK: "sdp_slack", PAGERDUTY: "sdp_pagerduty"}
 RUNBOOK = "docs/runbook.md"
 SECTIONS = {
+    "open findings": "reconciliation-ok",
+    "warning": "reconciliation-warning",
     "investigate": "reconciliation-investigate",
     "escalate": "reconciliation-escalate",
     "failed": "a-dag-failed",
 }
-PAGED = {"warning": "warning", "investigate": "warning", "escalate": "critical", "failed": "error"}
+PAGED = {
+    "open findings": "info",
+    "warning": "warning",
+    "investigate": "warning",
+    "escalate": "critical",
+    "failed": "error",
+}
 """What happened → severity in PagerDuty."""
 
 

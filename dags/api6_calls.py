@@ -155,6 +155,11 @@ def next_tasks(found: Mapping[str, Any], repair: bool) -> list[str]:
     return [alarm, "repair"] if repair else [alarm]
 
 
+def told_as(found: Mapping[str, Any], alarm: str) -> str:
+    """What a message is about; ``alarm``: the task that sends it. Verdicts of less weight have their own words."""
+    return {"ok": "open findings", "warning": "warning"}.get(str(found.get("verdict")), alarm)
+
+
 def is_proven(found: Mapping[str, Any], *, repaired: bool) -> bool:
     """Whether a window is clean, or was made so: a repair adds records, but it can't make offsets add up.
 

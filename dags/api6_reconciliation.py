@@ -9,7 +9,7 @@ from airflow.sdk import DAG, Context, CronDataIntervalTimetable, Param, get_curr
 from airflow.sdk.exceptions import AirflowFailException
 
 from api6_alerts import CHANNELS, alert
-from api6_calls import compared_run, given, is_proven, next_tasks, reconcile_options, run_id, summary
+from api6_calls import compared_run, given, is_proven, next_tasks, reconcile_options, run_id, summary, told_as
 from api6_jobs import DEFAULTS, STARTS, TIMEZONE, SubmitJob
 
 PARAMS = {
@@ -87,7 +87,7 @@ with DAG(
     @task
     def tell(channel: str, what: str, found: dict[str, Any]) -> None:
         context = get_current_context()
-        alert(channel, what, summary(found), context, context["task"].log)
+        alert(channel, told_as(found, what), summary(found), context, context["task"].log)
 
     @task(trigger_rule="none_failed", retries=0, on_failure_callback=[])  # who must know has been told
     def proven(found: dict[str, Any], ti: Any) -> str:

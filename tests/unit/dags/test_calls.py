@@ -27,6 +27,7 @@ from api6_calls import (
     reconcile_options,
     run_id,
     summary,
+    told_as,
     yesterday,
 )
 
@@ -162,7 +163,7 @@ def test_findings_do_not_travel() -> None:
         ({"exit_code": 1, "verdict": "investigate"}, True, ["investigate", "repair"]),
         ({"exit_code": 1, "verdict": "escalate"}, False, ["escalate"]),
         ({"exit_code": 1}, False, ["escalate"]),
-        ({"exit_code": 1, "verdict": "ok"}, False, ["investigate"]),  # offsets that do not add up
+        ({"exit_code": 1, "verdict": "ok"}, False, ["investigate"]),  # open findings below the thresholds
         ({"exit_code": 1, "verdict": "a new one"}, True, ["escalate", "repair"]),
     ],
 )
@@ -193,6 +194,22 @@ def test_whether_offsets_add_up_goes_on_and_is_said() -> None:
     run = {"run_id": "a", "verdict": "warning", "records": 5, "discrepant": 0, "lost": 0, "adds_up": False}
     assert figures(run)["adds_up"] is False
     assert summary({"exit_code": 1, **run}).endswith("0 lost; offsets and ledger do not add up")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        ("ok", "open findings"),
+        ("warning", "warning"),
+        ("investigate", "investigate"),
+        ("escalate", "escalate"),
+        (None, "escalate"),
+    ],
+)
+def test_a_message_is_about_the_verdict(verdict: str | None, expected: str) -> None:
+    found = {"exit_code": 1} | ({"verdict": verdict} if verdict else {})
+    (alarm,) = next_tasks(found, repair=False)
+    assert told_as(found, alarm) == expected
 
 
 def test_a_summary_has_the_figures() -> None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from api6_calls import hour_after, reconcile_options, yesterday
+from api6_calls import hour_after, reconcile_options, told_as, yesterday
 from pipelines.settings import ROOT
 
 FILES = sorted((ROOT / "dags").glob("*.py"))
@@ -66,6 +66,22 @@ def test_the_example_of_a_dag_that_waits_asks_for_hours_that_the_run_of_its_nigh
     form = {"sample": 0, "deep": "never"}
     options = reconcile_options(form, "a", night - timedelta(days=1), night)
     assert options[options.index("--to") + 1] == hour_after(waits)
+
+
+def test_each_message_leads_to_a_section_of_the_runbook() -> None:
+    tree = ast.parse((ROOT / "dags" / "api6_alerts.py").read_text(encoding="utf-8"))
+    given = {
+        t.id: n.value for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)
+    }
+    sections, paged = ast.literal_eval(given["SECTIONS"]), ast.literal_eval(given["PAGED"])
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    headings = {
+        line[3:].lower().replace(":", "").replace(" ", "-") for line in runbook.splitlines() if line[:3] == "## "
+    }
+    assert set(sections.values()) <= headings
+    assert set(sections) == set(paged)
+    for verdict in ("ok", "warning", "investigate", "escalate"):
+        assert sections[told_as({"verdict": verdict}, verdict)] == f"reconciliation-{verdict}"
 
 
 def test_calls_know_nothing_of_airflow() -> None:

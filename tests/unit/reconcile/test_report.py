@@ -209,6 +209,10 @@ def test_json_has_the_same_in_plain_values() -> None:
         (replace(EMPTY, discrepant=2), "2 records where none should be; none is lost."),
         (replace(CLEAN, discrepant=1, lost=1), "1 of 24,000 records (0.00416%) is not the same on all sides; "),
         (replace(CLEAN, records=100_000, discrepant=999), "999 of 100,000 records (0.999%) are not"),
+        (
+            replace(CLEAN, discrepant=4),
+            "4 of 24,000 records (0.0166%) are not the same on all sides; none is lost. Too few for an alarm, but ",
+        ),
         (ESCALATE, "300 of 24,000 records (1.25%) are not the same on all sides; 300 of them are lost"),
     ],
 )
