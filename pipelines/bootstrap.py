@@ -16,6 +16,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from pipelines import interrupts
 from pipelines.adapters.checkpoint import Checkpoint
 from pipelines.adapters.completeness import Completeness
 from pipelines.adapters.daily_indices import DailyIndices
@@ -393,7 +394,8 @@ def stopping_on_signals(stop: threading.Event, told: Callable[[str], None] = lam
 
     before = {number: signal.signal(number, request) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield
+        with interrupts.not_noted():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -38,6 +38,7 @@ from pipelines.errors import SdpError
 from pipelines.monitoring import logs
 
 INTERRUPTED = 130
+NOTHING_LOST = "interrupted: nothing is lost, run the same command again to go on"
 
 
 class Commands(TyperGroup):
@@ -45,9 +46,10 @@ class Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with options.on_interrupt(NOTHING_LOST):
+                return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
-            options.tell(str(interrupt) or "interrupted: nothing is lost, run the same command again to go on")
+            options.tell(str(interrupt) or NOTHING_LOST)
             raise typer.Exit(INTERRUPTED) from None
 
 

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.exceptions import TyperException
 
+from pipelines import interrupts
 from pipelines import settings as settings_module
-from pipelines.errors import UsageError
+from pipelines.errors import SdpError, UsageError
 from pipelines.printable import spelt_out as spelt_out  # the commands find it here, with say and tell
 from pipelines.settings import Settings
 
@@ -36,13 +38,23 @@ class Interrupted(KeyboardInterrupt):
 
 @contextmanager
 def on_interrupt(text: str) -> Iterator[None]:
-    """Ctrl-C within the block means ``text``, unless something inside knows better."""
-    try:
-        yield
-    except Interrupted:
-        raise
-    except KeyboardInterrupt:
-        raise Interrupted(text) from None
+    """Ctrl-C within the block means ``text``, unless something inside knows better.
+
+    Spark answers Ctrl-C by a handler of its own that may fail while a call to the JVM is under way: then an error of
+    its bridge comes here and no KeyboardInterrupt. So whatever goes wrong after a Ctrl-C counts as one, but for errors
+    of ours, which are one line already, and ends that were meant. A stop that was asked for is no interrupt.
+    """
+    with interrupts.noted() as came:
+        try:
+            yield
+        except (Interrupted, SdpError, typer.Exit, typer.Abort, TyperException):
+            raise
+        except KeyboardInterrupt:
+            raise Interrupted(text) from None
+        except Exception as error:
+            if not (came() or interrupts.is_behind(error)):
+                raise
+            raise Interrupted(text) from error
 
 
 def load(env: str | None, overrides: list[str] | None) -> Settings:

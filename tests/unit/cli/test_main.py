@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+import threading
+from collections.abc import Callable, Iterator
 
 import pytest
 import structlog
 import typer
+from py4j.protocol import Py4JError
 from typer.core import TyperGroup
 from typer.testing import CliRunner
 
-from pipelines import cli
+from pipelines import bootstrap, cli
 from pipelines.cli import Commands, app
 from pipelines.cli.options import Interrupted, on_interrupt
 from pipelines.cli.run import Start, as_flags
@@ -58,8 +61,8 @@ def no_sdp_variables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     structlog.reset_defaults()  # `sdp run` configures logging to what is standard error now
 
 
-def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    """``sdp fail`` raises the error."""
+def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException | Callable[[], None]) -> None:
+    """``sdp fail`` raises the error, or does what raises one."""
     small = typer.Typer(cls=Commands, rich_markup_mode=None, pretty_exceptions_enable=False)
 
     @small.callback()
@@ -68,6 +71,8 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
     @small.command()
     def fail() -> None:
+        if not isinstance(error, BaseException):
+            return error()
         raise error
 
     monkeypatch.setattr(cli, "app", small)
@@ -117,6 +122,80 @@ def test_an_interrupt_means_what_the_innermost_block_says(error: KeyboardInterru
     with pytest.raises(Interrupted) as caught, on_interrupt("outer"):
         raise error
     assert str(caught.value) == text
+
+
+def spark_takes_the_signal(*_: object) -> None:
+    """What pyspark's own handler does while a call to the JVM is under way."""
+    raise Py4JError("An error occurred while calling o34.cancelAllJobs")
+
+
+@pytest.fixture
+def handled_by_spark() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def under_way() -> None:
+    signal.signal(signal.SIGINT, spark_takes_the_signal)  # within the block, as a session that starts there
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.usefixtures("handled_by_spark")
+def test_an_error_that_spark_makes_of_ctrl_c_is_an_interrupt() -> None:
+    with pytest.raises(Interrupted, match="nothing was kept"), on_interrupt("nothing was kept"):
+        under_way()
+
+
+@pytest.mark.usefixtures("handled_by_spark")
+def test_such_an_error_is_one_line_and_exits_with_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing(monkeypatch, under_way)
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["fail"])
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "sdp: interrupted: nothing is lost, run the same command again to go on\n"
+
+
+def test_an_error_in_cleaning_up_after_ctrl_c_is_an_interrupt() -> None:
+    def cleaned_up() -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise Py4JError("the connection is gone")
+
+    with pytest.raises(Interrupted, match="outer"), on_interrupt("outer"):
+        cleaned_up()
+
+
+def test_an_error_after_a_stop_that_was_asked_for_is_not_hidden() -> None:
+    stop = threading.Event()
+
+    def buggy() -> None:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.wait(10)
+        raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError), on_interrupt("outer"), bootstrap.stopping_on_signals(stop):
+        buggy()
+
+
+@pytest.mark.parametrize("error", [typer.Exit(1), UsageError("no")], ids=["exit code", "error of ours"])
+@pytest.mark.usefixtures("handled_by_spark")
+def test_ends_that_were_meant_stay_what_they_are(error: Exception) -> None:
+    def ended() -> None:
+        signal.signal(signal.SIGINT, lambda *_: None)
+        signal.raise_signal(signal.SIGINT)
+        raise error
+
+    with pytest.raises(type(error)), on_interrupt("outer"):
+        ended()
+
+
+def test_without_ctrl_c_an_error_stays_what_it_is() -> None:
+    with pytest.raises(Py4JError), on_interrupt("outer"):
+        raise Py4JError("the JVM is gone")
 
 
 @pytest.mark.parametrize(
