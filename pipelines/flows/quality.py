@@ -107,9 +107,19 @@ class Quality:
         if any(name not in values for name in one.parameters):
             there, wanted = len(volumes.keys() - {day}), self.settings.min_history_days
             return f"{there} of the {self.settings.history_days} days before have rows; it takes {wanted}"
-        if one.of is Asset.STATUS_CLASSES and not volumes.get(day):
-            return "the day has no rows"
+        if not volumes.get(day) and not one.is_of_table:
+            return _why_not_of_empty(one.of, assets)
         return None
+
+
+def _why_not_of_empty(asset: Asset, assets: Mapping[Asset, DataFrame]) -> str | None:
+    """Of a day without rows: what holds of all rows where there is none says nothing."""
+    if asset is Asset.HOURS:
+        return None if assets[asset].take(1) else "the ledger has no hour of the day either"
+    if asset is Asset.RECORDS:
+        [total] = assets[asset].collect()
+        return None if total["refused"] else "the day has no records"
+    return "the day has no rows"
 
 
 def _volumes(counts: DataFrame) -> dict[date, int]:

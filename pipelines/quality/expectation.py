@@ -135,6 +135,11 @@ class Expectation:
         """Parameters that have no value yet."""
         return tuple(value for value in self.arguments.values() if isinstance(value, Parameter))
 
+    @property
+    def is_of_table(self) -> bool:
+        """Whether it is about the number of rows, so that it can be asked where there is none."""
+        return self.type.startswith("expect_table")
+
     def given(self, values: Mapping[Parameter, float]) -> Expectation:
         """The same with values for its parameters. Raises KeyError for one that has none."""
         known = {k: values[v] if isinstance(v, Parameter) else v for k, v in self.arguments.items()}

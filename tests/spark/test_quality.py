@@ -238,11 +238,21 @@ def test_what_cannot_be_compared_is_skipped_and_said(check: Check, spark: SparkS
     }
 
 
-def test_a_day_without_rows_fails_by_its_volume_and_its_hours(check: Check, spark: SparkSession) -> None:
+def test_a_day_without_rows_fails_and_what_holds_of_no_row_is_skipped(check: Check, spark: SparkSession) -> None:
     found = check([], **{INVALID: refused(spark, [])})
-    assert ids(found) == {"volume_not_low", "hours_present"}
-    assert ids(found, State.SKIPPED) == {"status_codes_as_usual"}
-    assert (found.rows, texts(found)["status_codes_as_usual"]) == (0, "the day has no rows")
+    assert ids(found) == {"has_rows", "volume_not_low", "hours_present"}
+    assert ids(found, State.PASSED) == {"volume_not_high"}
+    assert (found.rows, texts(found)["present_request_id"]) == (0, "the day has no rows")
+    assert texts(found)["refused_share"] == "the day has no records"
+
+
+def test_an_outage_fails_also_where_there_is_nothing_to_compare_with(check: Check, spark: SparkSession) -> None:
+    nothing = {VALID: frame(spark, []), INVALID: refused(spark, ["open"]), LEDGER: ledger(spark, ())}
+    found = check([], **nothing)
+    assert {one.expectation.id for one in found.failed} == {"has_rows", "refused_share"}
+    assert ids(found, State.PASSED) == set()
+    assert texts(found)["hours_present"] == "the ledger has no hour of the day either"
+    assert texts(found)["has_rows"] == "0; expected at least 1"
 
 
 def test_pages_open_without_network_and_nothing_else_is_written_or_called(
