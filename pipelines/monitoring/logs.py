@@ -19,8 +19,14 @@ WARN_SHARE = 0.02
 
 
 def configure(*, pretty: bool = False, stream: TextIO | None = None) -> None:
-    """Set up logging once per process, to standard error or ``stream``; ``pretty`` is for a person at a terminal."""
-    renderer: Any = structlog.dev.ConsoleRenderer() if pretty else structlog.processors.JSONRenderer()
+    """Set up logging once per process, to standard error or ``stream``; ``pretty`` is for a person to read.
+
+    Colours go to terminals only.
+    """
+    stream = stream or sys.stderr
+    renderer: Any = structlog.processors.JSONRenderer()
+    if pretty:
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -30,7 +36,7 @@ def configure(*, pretty: bool = False, stream: TextIO | None = None) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream or sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
 

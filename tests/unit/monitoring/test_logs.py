@@ -38,6 +38,20 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return found
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "has_colours"), [(io.StringIO(), False), (Terminal(), True)])
+def test_pretty_lines_have_colours_on_a_terminal_only(stream: io.StringIO, has_colours: bool) -> None:
+    logs.configure(pretty=True, stream=stream)
+    BatchLog("ingest").retry(ConnectionRefusedError("refused"), 2.0)
+    structlog.reset_defaults()
+    assert "refused" in stream.getvalue()
+    assert ("\x1b" in stream.getvalue()) is has_colours
+
+
 def lines(written: io.StringIO) -> list[dict[str, Any]]:
     """Every line parsed; its time is checked and taken out."""
     found = [json.loads(line) for line in written.getvalue().splitlines()]
