@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -32,6 +33,8 @@ class Metastore(Server):
 
     def prepare(self) -> Sequence[Launch]:
         home = self.site.data(self.name)
+        if not self.site.processes.alive(self.name):
+            _remove_half_made(home / "derby")
         conf = home / "conf"
         conf.mkdir(parents=True, exist_ok=True)
         (conf / "hive-site.xml").write_text(hadoop_xml(self._properties(home)), encoding="utf-8")
@@ -64,6 +67,12 @@ class Metastore(Server):
             "hive.metastore.schema.verification": "false",
             "hive.metastore.warehouse.dir": self.site.settings.warehouse_uri,
         }
+
+
+def _remove_half_made(database: Path) -> None:
+    """Derby writes this file last. A start that was cut off before it leaves a folder that every later one dies of."""
+    if database.is_dir() and not (database / "service.properties").exists():
+        shutil.rmtree(database)
 
 
 def pyspark_jars() -> Path:
