@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ DAGS = ROOT / "dags"
 _POLL_S = 0.2
 _COMPONENTS = {
     "airflow-api": ["api-server"],
-    "airflow-scheduler": ["scheduler", "--skip-serve-logs"],
+    "airflow-scheduler": ["scheduler"],  # with the log of a running task, which the page of the task asks it for
     "airflow-dag-processor": ["dag-processor"],
     "airflow-triggerer": ["triggerer", "--skip-serve-logs"],
 }
@@ -63,7 +64,8 @@ def running(settings: Settings, dags: Path = DAGS, env: Mapping[str, str] | None
         raise UsageError(f"an Airflow of {settings.home_path} is running; `sdp stack down` stops it with all servers")
     port = _port(settings)
     home = _prepare(settings)
-    variables = {**_environment(settings, home, port, dags), **(env or {})}
+    logs = {"AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(ports.pick())}
+    variables = {**_environment(settings, home, port, dags), **logs, **(env or {})}
     found = Airflow(f"http://localhost:{port}", home / "passwords.json", home)
     try:
         _migrate(settings, variables)
@@ -146,7 +148,8 @@ def _environment(settings: Settings, home: Path, port: int, dags: Path) -> dict[
     return {
         **{f"AIRFLOW__{key}": value for key, value in given.items()},
         "AIRFLOW_HOME": str(home),
-        "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "localhost"])),  # tasks talk to their API server
+        # tasks talk to their API server, and that asks this host for logs, by the name Airflow knows it by
+        "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), "localhost", socket.getfqdn()])),
         # what spark-submit.sh of the tasks needs to find this home and this environment
         "SDP_HOME": str(settings.home_path),
         "SDP_DIST": str(settings.dist_path),

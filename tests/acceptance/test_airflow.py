@@ -247,6 +247,7 @@ def test_a_task_that_is_ended_by_hand_ends_its_job(api: Api, submit: StandIn) ->
     submit.does("lag", "trap 'touch stopped; exit 0' TERM; while :; do sleep 0.1; done")
     run = api.trigger("api6_lag_check", max_records=5)
     until(lambda: submit.calls("lag"), lambda calls: calls[-1:] == ["local lag --max-records 5 --json"])
+    assert "Could not read served logs" not in api.log("api6_lag_check", run, "lag")
     api.patch(f"dags/api6_lag_check/dagRuns/{run}/taskInstances/lag", new_state="failed")
     until(lambda: (submit.folder / "stopped").exists(), bool)
     assert api.ended("api6_lag_check", run) == "failed"

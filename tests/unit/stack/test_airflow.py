@@ -43,6 +43,24 @@ def test_a_part_that_dies_is_told_with_its_log_and_the_others_are_stopped(on_any
     assert left(on_any_port) == []
 
 
+def test_the_log_of_a_running_task_is_served_where_its_page_asks_for_it(on_any_port: Settings, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    noted = f'echo "$3 $AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT ${{*:4}}" >>{seen}'
+    both = f"until [[ $(grep -cE '^(scheduler|api-server) ' {seen}) == 2 ]]; do sleep 0.1; done"
+    with_python(
+        on_any_port, f"[[ $3 != db ]] || exit 0; {noted}; [[ $3 != triggerer ]] || {{ {both}; exit 1; }}; sleep 600"
+    )
+    found: list[str] = []
+    for _ in range(2):
+        with pytest.raises(ServerFailed), airflow.running(on_any_port):
+            pass
+        told = {line.split()[0]: line.split()[1:] for line in seen.read_text(encoding="utf-8").splitlines()}
+        assert told["scheduler"] == told["api-server"]  # the port, and no option not to serve
+        found += told["scheduler"]
+        seen.unlink()
+    assert len(set(map(int, found))) == 2
+
+
 def test_a_database_that_can_not_be_made_says_why(on_any_port: Settings) -> None:
     with_python(on_any_port, "echo disk full; exit 1")
     with pytest.raises(ServerFailed, match="disk full"), airflow.running(on_any_port):
