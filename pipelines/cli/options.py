@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 from typer.exceptions import TyperException
 
 from pipelines import interrupts
@@ -26,7 +28,8 @@ Set = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 PLAIN_WIDTH = 140
-"""Columns of tables that go to a file or a pipe."""
+"""Columns of tables that go to a file or a pipe, and need no more."""
+WIDEST = 4_000
 
 out = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 err = Console(stderr=True)
@@ -70,6 +73,16 @@ def say(text: str, style: str | None = None) -> None:
 def tell(text: str, style: str | None = None) -> None:
     """One line about this call of the command, on standard error."""
     err.print(f"sdp: {text}", style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """A table on standard output; in a file or a pipe as wide as it must be, so that no id is cut or broken."""
+    if out.is_terminal:
+        out.print(table)
+        return
+    wide = Console(width=WIDEST)
+    needed = Measurement.get(wide, wide.options, table).maximum
+    Console(width=max(PLAIN_WIDTH, needed)).print(table)
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.options import out, say, spelt_out
+from pipelines.cli.options import print_table, say, spelt_out
 from pipelines.reconcile.advice import Mended, advise
 from pipelines.reconcile.model import Run, RunState, Verdict
 from pipelines.reconcile.wording import (
@@ -47,9 +47,9 @@ def _show_figures(run: Run) -> None:
     figures = f"{counted(run.records)}, {run.discrepant:,} discrepant ({percent(run.share)}), {run.lost:,} lost"
     _say(f"{figures}; {counted(total_findings(run), 'finding')}")
     if run.kinds:
-        out.print(_kinds(run))
+        print_table(_kinds(run))
     if any(map(unequal, run.hours)):
-        out.print(_hours(run))
+        print_table(_hours(run))
 
 
 def _kinds(run: Run) -> Table:
@@ -75,7 +75,8 @@ def _hours(run: Run) -> Table:
 def _table(*headings: str) -> Table:
     table = Table(caption_justify="left")
     for heading in headings:
-        table.add_column(heading.removeprefix("#"), justify="right" if heading.startswith("#") else "left")
+        is_number = heading.startswith("#")
+        table.add_column(heading.removeprefix("#"), justify="right" if is_number else "left", overflow="fold")
     return table
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.cli.options import Env, Json, Set, load, on_interrupt, out, print_json, say, spelt_out, tell
+from pipelines.cli.options import Env, Json, Set, load, on_interrupt, print_json, print_table, say, spelt_out, tell
 from pipelines.cli.progress import reporter
 from pipelines.cli.replay import finite, login
 
@@ -170,7 +170,7 @@ def show(report: Report, dry_run: bool = False) -> None:
     say(f"{what}: {report.findings:,} open findings")
     if report.went_on:
         say("this repair was cut off before and went on; for what was found since then, run the command once more")
-    out.print(_table(report))
+    print_table(_table(report))
     if dry_run or report.stopped:
         return
     if report.again:
@@ -179,7 +179,10 @@ def show(report: Report, dry_run: bool = False) -> None:
 
 
 def _table(report: Report) -> Table:
-    table = Table("what", "side", "action", "from", "outcome", "changes", "for example", title_justify="left")
+    table = Table(title_justify="left")
+    for heading in ("what", "side", "action", "from", "outcome", "changes"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("for example", overflow="fold")  # an id is broken, never cut: people copy it
     for deed, number in report.deeds.most_common():
         samples = "\n".join(_line(change) for change in report.samples.get(deed, ()))
         table.add_row(deed.kind, deed.side, deed.action, deed.source, deed.outcome, f"{number:,}", Text(samples))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,11 @@ from typer.testing import CliRunner, Result
 
 from pipelines import bootstrap_repair
 from pipelines.cli import app
+from pipelines.cli.repair import show
 from pipelines.errors import UsageError
+from pipelines.flows.repair_report import Report
+from pipelines.reconcile.model import Kind, Side
+from pipelines.reconcile.repair_plan import Action, Change, Outcome, Place, Step
 from tests.unit.flows.damage import damaged
 from tests.unit.flows.repair_fakes import Platform
 
@@ -41,6 +46,24 @@ def test_a_dry_run_shows_kind_side_source_and_samples(on: Platform) -> None:
     assert "planned" in line
     assert "0@0 r-0-0" in line
     assert (on.audit, on.journal) == ({}, None)
+
+
+def test_a_pipe_gets_the_whole_id_of_a_document_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    index, document = "api6-logs-valid-2026.01.30", "8a4f3f52-6f1c-4b57-9a55-" + "0123456789ab" * 9
+    step = Step(
+        Place(7, 123_456_789),
+        Kind.DOUBLED,
+        Side.ELASTICSEARCH,
+        Action.REMOVE_DOCUMENT,
+        datetime(2026, 1, 30, tzinfo=UTC),
+        es_index=index,
+        es_id=document,
+    )
+    report = Report("repair-1", "run-1", 1)
+    report.add([Change(step, Outcome.REFUSED, message="only with --delete-extras")])
+    show(report)
+    [line] = [line for line in capsys.readouterr().out.splitlines() if "remove_document" in line]
+    assert f"7@123456789 {index}/{document} only with --delete-extras" in line
 
 
 def test_the_result_in_json_and_the_exit_code_of_what_is_left(on: Platform) -> None:
