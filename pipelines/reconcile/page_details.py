@@ -12,6 +12,7 @@ from pipelines.reconcile.model import Finding, HourCounts, OffsetsCheck, Run, Ru
 from pipelines.reconcile.wording import COUNTED, counted, hour_result, phrase, shown, total_findings, unequal
 from pipelines.records import FINDINGS
 
+_TABLE = f"sdp.{FINDINGS}"
 _OFFSETS = ("earliest", "latest", "first", "until", "covered", "uncovered", "doubled", "lost")
 _OFFSET_HEADINGS = (
     *("job, partition", "#Kafka from", "#Kafka until", "#ledger from", "#ledger until"),
@@ -26,7 +27,7 @@ def findings(run: Run, first_ones: Sequence[Finding]) -> Markup:
         return section("findings", "Findings", tag("p", _no_findings(run, total)))
     caption = f"{counted(len(first_ones), 'finding')}, all there are."
     if total > len(first_ones):
-        caption = f"The first {len(first_ones):,} of {total:,}. All are in {FINDINGS}, last_run_id {run.run_id}."
+        caption = f"The first {len(first_ones):,} of {total:,}. All are in {_TABLE}, last_run_id {run.run_id}."
     headings = ("record", "finding", "hour (UTC)", "difference, reason", "document", "state")
     rows = [_finding(one) for one in first_ones]
     causes = tag("p", "Causes and cures of each kind: ", tag("code", f"{RUNBOOK}#kinds-of-findings"), class_="soft")
@@ -36,7 +37,7 @@ def findings(run: Run, first_ones: Sequence[Finding]) -> Markup:
 def _no_findings(run: Run, total: int) -> str:
     if run.state is not RunState.DONE:
         return "None, which means nothing: the run came to no result."
-    return f"None of {total:,} here; they are in {FINDINGS}." if total else "None."
+    return f"None of {total:,} here; they are in {_TABLE}." if total else "None."
 
 
 def _finding(one: Finding) -> Markup:
@@ -60,8 +61,13 @@ def _difference(one: Finding) -> Markup:
     reason = tag("div", one.reason) if one.reason else None
     if one.field is None:
         return joined(reason or NONE)
-    expected, found = (tag("code", NONE if value is None else value) for value in (one.expected, one.found))
+    expected, found = (tag("code", _value(value)) for value in (one.expected, one.found))
     return joined(tag("div", tag("code", one.field), ": expected ", expected, ", found ", found), reason)
+
+
+def _value(value: str | None) -> str:
+    """An empty text must not look like no value, nor like nothing at all."""
+    return NONE if value is None else value or '""'
 
 
 def hours(run: Run) -> Markup:
@@ -72,7 +78,10 @@ def hours(run: Run) -> Markup:
         key(tag("rect", width=12, height=12, class_=f"side{n}"), name, "0 0 12 12")
         for n, (_, name) in enumerate(COUNTED, start=1)
     ]
-    said = "Four equal bars: nothing is missing. A triangle: records of the hour have open findings."
+    said = (
+        "Four equal bars: as many records on all sides; a loss and a duplicate may still cancel. "
+        "A triangle: records of the hour have open findings."
+    )
     differing = [hour for hour in run.hours if unequal(hour)]
     return section(
         "hours",

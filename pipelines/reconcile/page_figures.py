@@ -9,7 +9,7 @@ from pipelines.reconcile.advice import Mended, Step, advise
 from pipelines.reconcile.layout import chart, key, number, section, table
 from pipelines.reconcile.markup import Markup, tag
 from pipelines.reconcile.model import Run, RunState
-from pipelines.reconcile.wording import Limits, percent, shown, side_name, way, window
+from pipelines.reconcile.wording import Limits, in_order, percent, shown, side_name, way, window
 
 
 def verdict(run: Run, mended: Mended | None) -> Markup:
@@ -45,7 +45,7 @@ def figures(run: Run) -> Markup:
 
 def _figures(run: Run) -> list[tuple[str, str, bool]]:
     """(name, value, whether it needs a line of its own). What a failed run has counted says nothing and is left out."""
-    seconds = ", ".join(f"{step} {taken:,.1f} s" for step, taken in run.seconds.items())
+    seconds = ", ".join(f"{step} {taken:,.1f} s" for step, taken in in_order(run.seconds))
     proven = [
         ("records", f"{run.records:,}", False),
         ("discrepant", f"{run.discrepant:,}", False),

@@ -42,7 +42,8 @@ dl .long { grid-column: 1 / -1; }
 dl .long dd { font-size: 1rem; }
 .scroll { overflow-x: auto; }
 table { width: 100%; border-collapse: collapse; font-size: 0.875rem; font-variant-numeric: tabular-nums; }
-caption { padding: 4px 0; text-align: left; }
+caption { padding: 4px 0; text-align: left; overflow-wrap: anywhere; }
+.scroll caption { position: sticky; left: 0; max-width: calc(100vw - 32px); }
 th, td { padding: 4px 10px 4px 0; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; }
 th { font-weight: 600; white-space: nowrap; }
 tbody th { font-weight: 400; }

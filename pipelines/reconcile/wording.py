@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal
@@ -22,6 +23,7 @@ COUNTED = (
 )
 """Field of an hour's counts → its name: the four figures that are equal where all is well."""
 SHOWN_DIGITS = 3
+STEPS = ("history", "ledger", "figures", "records", "findings", "watermark")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,11 @@ def way(run: Run) -> str:
         return how
     seed = f" (seed {run.seed})" if run.seed is not None else ""
     return f"{how}; {counted(run.sampled, 'random record')}{seed}"
+
+
+def in_order(seconds: Mapping[str, float]) -> list[tuple[str, float]]:
+    """The steps of a run as it takes them: a table gives them back in any order. Others come last."""
+    return sorted(seconds.items(), key=lambda step: STEPS.index(step[0]) if step[0] in STEPS else len(STEPS))
 
 
 def total_findings(run: Run) -> int:

@@ -228,6 +228,33 @@ def test_the_runbook_has_the_pages_that_a_report_names(report: Report) -> None:
     assert named <= {re.sub(r"[^a-z -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def test_an_empty_value_is_shown_as_one() -> None:
+    finding = replace(DIFFERS, expected="", found=None)
+    assert 'expected "" , found –' in Page(html(replace(FULL, findings=(finding,)))).text
+
+
+def test_the_table_of_all_findings_is_named_so_that_it_can_be_asked() -> None:
+    caption = f"The first 2 of 4. All are in sdp.reconciliation_findings, last_run_id {WARNING.run_id}."
+    for text in (caption, "None of 4 here; they are in sdp.reconciliation_findings."):
+        report = FULL if text is caption else replace(FULL, findings=())
+        assert text in Page(html(report)).text
+
+
+def test_steps_stand_in_the_order_in_which_they_were_taken() -> None:
+    names = ("history", "ledger", "figures", "records", "findings", "watermark")
+    kept = {name: n + 0.5 for n, name in reversed(list(enumerate(names)))} | {"a later one": 9.0}
+    text = Page(html(Report(replace(CLEAN, seconds=kept)))).text
+    assert ", ".join(f"{name} {n}.5 s" for n, name in enumerate(names)) + ", a later one 9.0 s" in text
+
+
+def test_equal_bars_are_not_called_a_proof() -> None:
+    cancelled = replace(hours()[14], discrepant=2)
+    run = replace(WARNING, hours=(*hours()[:14], cancelled, *hours()[15:]))
+    text = Page(html(Report(run))).text
+    assert "nothing is missing" not in text
+    assert "a loss and a duplicate may still cancel" in text
+
+
 def test_a_finding_without_a_document_or_field() -> None:
     bare = replace(MISSING, request_id=None, es_index=None, es_id=None, reason=None)
     text = Page(html(Report(replace(WARNING, kinds=(("missing", "valid", 1),)), [bare]))).text
