@@ -131,6 +131,9 @@ def test_json_on_standard_output_stays_one_object(world: World, tmp_path: Path) 
     assert (told["run_id"], told["verdict"], told["share"], told["repair"]) == (CLEAN.run_id, "ok", 0.0, None)
     assert told["report"] == str(tmp_path / f"{CLEAN.run_id}.html")
     assert json.loads(sdp("--json").stdout)["report"] is None
+    assert told["adds_up"] is True
+    world.run_found = replace(CLEAN, offsets=(HOLE,))
+    assert json.loads(sdp("--json").stdout)["adds_up"] is False
 
 
 @pytest.mark.parametrize("books_away", [False, True])

@@ -41,7 +41,7 @@ def schedule(dag: str) -> tuple[int, int, str | None]:
     minute, hour, *rest = str(ast.literal_eval(call.args[0])).split()
     assert rest == ["*", "*", "*"]
     (zone,) = [keyword.value for keyword in call.keywords if keyword.arg == "timezone"]
-    return int(hour), int(minute), zone.value if isinstance(zone, ast.Constant) else None
+    return int(hour), int(minute), str(zone.value) if isinstance(zone, ast.Constant) else None
 
 
 @pytest.mark.parametrize("setting", ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"])

@@ -240,6 +240,12 @@ def test_the_table_of_all_findings_is_named_so_that_it_can_be_asked() -> None:
         assert text in Page(html(report)).text
 
 
+def test_a_caption_is_as_wide_as_the_screen_and_not_as_a_table_that_scrolls() -> None:
+    rule = re.search(r"\.scroll caption \{ (.*?) \}", html(FULL))
+    assert rule
+    assert {"position: sticky", "left: 0", "max-width: calc(100vw - 32px)"} <= {*map(str.strip, rule[1].split(";"))}
+
+
 def test_steps_stand_in_the_order_in_which_they_were_taken() -> None:
     names = ("history", "ledger", "figures", "records", "findings", "watermark")
     kept = {name: n + 0.5 for n, name in reversed(list(enumerate(names)))} | {"a later one": 9.0}
