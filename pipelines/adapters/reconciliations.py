@@ -51,10 +51,10 @@ class Reconciliations:
             self._tables.create_missing((*OF_JOBS, *OF_RECONCILIATION))
         self._is_ready = True
 
-    def past(self, since: datetime, run_id: str | None) -> Past:
+    def past(self, run_id: str | None) -> Past:
         """What earlier runs leave to the next one, whose id is ``run_id`` if somebody has chosen one."""
         rows = self._runs()
-        is_done = (F.col("state") == RunState.DONE.value) & (F.col("date") >= F.lit(since.date()))
+        is_done = F.col("state") == RunState.DONE.value
         adds_up = ~F.exists("offsets", lambda o: (o["uncovered"] > 0) | (o["doubled"] > 0))
         until = F.least("window_until", "settled_until")
         window = F.when(is_done & adds_up, F.struct(F.unix_millis("window_from"), F.unix_millis(until)))

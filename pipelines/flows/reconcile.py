@@ -22,14 +22,19 @@ from pipelines.flows.reconcile_first import FirstLevel
 from pipelines.flows.reconcile_ports import History, Published
 from pipelines.flows.reconcile_records import Records, Suspects
 from pipelines.flows.trouble import Patience
-from pipelines.reconcile.hours import LOOKS_BACK, Window, complete_until, default_window, floor_hour, merged
+from pipelines.reconcile.hours import (
+    LOOKS_BACK,
+    Window,
+    complete_until,
+    default_window,
+    floor_hour,
+    merged,
+    never_looked_at,
+)
 from pipelines.reconcile.model import Counts, Past, Run, RunState, Verdict
 from pipelines.reconcile.sample import chosen
 from pipelines.reconcile.verdict import verdict
 from pipelines.records import OffsetRange
-
-HISTORY = timedelta(days=30)
-"""How far back the watermark looks for runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +85,10 @@ class Reconcile:
         self._seconds = {}
         with self._step("history"):
             self.history.prepare()
-            past = self.history.past(began - HISTORY, wanted.run_id)
+            past = self.history.past(wanted.run_id)
         if past.before is not None and past.before.state is RunState.DONE:
             return past.before
-        proven = complete_until(past.proven, ())
+        proven = complete_until(past.proven, (), past.complete_until)
         hint = wanted.window or default_window(began, floor_hour(began - self.grace), proven)
         with self._step("ledger"):
             said = self.first.ledger(hint, began - LOOKS_BACK, began)
@@ -165,15 +170,17 @@ class Reconcile:
 
     def _kept(self, run: Run, past: Past, notes: list[str]) -> Run:
         now_proven = merged([*past.proven, *proven_window(run)])
-        if len(now_proven) > 1:
-            start, end = now_proven[0][1], now_proven[1][0]
+        gap = never_looked_at(now_proven, past.complete_until)
+        if gap is not None:
+            start, end = gap
             notes.append(
                 f"the completeness watermark stops at {start:%F %H:%M}: the hours up to {end:%F %H:%M} were never "
                 f"reconciled; run: sdp reconcile --from {start:%FT%H:%M} --to {end:%FT%H:%M}"
             )
         with self._step("watermark"):
             open_hours = self.history.open_hours() if past.had_findings or run.kinds else []
-            run = replace(run, complete_until=complete_until(now_proven, open_hours), notes=tuple(notes))
+            until = complete_until(now_proven, open_hours, past.complete_until)
+            run = replace(run, complete_until=until, notes=tuple(notes))
             self.publish(run, run.complete_until != past.complete_until or past.last is None)
         run = replace(run, finished_at=self.now(), seconds=dict(self._seconds))
         self.on_step("saving")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
@@ -76,10 +76,29 @@ def merged(windows: Iterable[Window]) -> list[Window]:
     return found
 
 
-def complete_until(proven: Iterable[Window], open_hours: Iterable[datetime]) -> datetime | None:
-    """Up to where every hour is proven since the first that ever was, and none has an open finding."""
-    chain = merged(proven)
-    if not chain:
+def complete_until(
+    proven: Iterable[Window], open_hours: Iterable[datetime], before: datetime | None = None
+) -> datetime | None:
+    """Up to where every hour is proven without a gap, and none has an open finding; ``before``: as it was until now.
+
+    It goes on from where it stood, else from the first hour that ever was proven; hours elsewhere do not move it.
+    """
+    chain = _chain(merged(proven), before)
+    if chain is None:
         return None
-    start, end = chain[0]
+    start, end = chain
     return max(start, min([end, *(floor_hour(h) for h in open_hours if h >= start)]))
+
+
+def never_looked_at(proven: Iterable[Window], before: datetime | None) -> Window | None:
+    """The hours at which the watermark stops although later ones are proven."""
+    chains = merged(proven)
+    chain = _chain(chains, before)
+    behind = next((start for start, _ in chains if chain is not None and start > chain[1]), None)
+    return None if chain is None or behind is None else (chain[1], behind)
+
+
+def _chain(chains: Sequence[Window], before: datetime | None) -> Window | None:
+    if before is None:
+        return chains[0] if chains else None
+    return next((c for c in chains if c[0] <= before <= c[1]), (before, before))

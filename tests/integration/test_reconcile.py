@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
@@ -151,6 +151,8 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     clean = reconcile(world, window=WINDOW, sample=25, seed=3)
     assert (clean.verdict, clean.records, clean.discrepant, clean.kinds) == (Verdict.OK, len(sent), 0, ())
     assert (clean.sampled, clean.complete_until) == (25, WINDOW[1])
+    long_ago = (WINDOW[0] - timedelta(days=1000), WINDOW[0] - timedelta(days=999))
+    assert reconcile(world, window=long_ago).complete_until == WINDOW[1]
     assert [h.table for h in clean.hours] == [h.documents for h in clean.hours] == [360] * 4
     assert [h.ledger_ingest for h in clean.hours] == [h.ledger_index for h in clean.hours] == [360] * 4
     assert all((o.uncovered, o.doubled, o.covered) == (0, 0, 121) for o in clean.offsets)
