@@ -131,7 +131,8 @@ class Reconcile:
         points = chosen(figures.spans(window), wanted.sample, wanted.seed)
         if not points:
             return found, 0
-        sampled = self.records.find(Suspects([window], figures.bounds(began - self.grace), points=points), notes)
+        bounds = figures.bounds(began - self.grace)
+        sampled = self.records.find(Suspects([window], bounds, points=points, gone=figures.gone), notes)
         both = [f for f in (found, sampled) if f is not None]
         return (reduce(DataFrame.unionByName, both) if both else None), len(points)
 
