@@ -59,17 +59,18 @@ class Reconciliations:
         adds_up = ~F.exists("offsets", lambda o: (o["uncovered"] > 0) | (o["doubled"] > 0))
         until = F.least("window_until", "settled_until")
         window = F.when(is_done & adds_up, F.struct(F.unix_millis("window_from"), F.unix_millis(until)))
-        last = F.when(is_done, F.struct(F.unix_millis("started_at"), F.unix_millis("complete_until")))
+        times = ("started_at", "complete_until", "settled_until")
+        last = F.when(is_done, F.struct(*(F.unix_millis(name) for name in times)))
         found = rows.agg(
             F.collect_set(window).alias("windows"),
             F.max(last).alias("last"),
             F.max(F.size("kinds") > 0).alias("had_findings"),
             F.max(F.col("run_id") == F.lit(run_id)).alias("is_known"),
         ).collect()[0]
-        began, complete = found["last"] or (None, None)
+        began, complete, settled = map(_from_ms, found["last"] or (None, None, None))
         windows = tuple((from_ms(a), from_ms(b)) for a, b in found["windows"] if b is not None and a < b)
         before = self.run(run_id) if run_id is not None and found["is_known"] else None
-        return Past(windows, before, _from_ms(began), _from_ms(complete), bool(found["had_findings"]))
+        return Past(windows, before, began, settled, complete, bool(found["had_findings"]))
 
     def runs(self, since: datetime) -> list[Run]:
         """Runs that began since then, newest first."""

@@ -23,11 +23,11 @@ from pipelines.flows.reconcile_ports import History, Published
 from pipelines.flows.reconcile_records import Records, Suspects
 from pipelines.flows.trouble import Patience
 from pipelines.reconcile.hours import (
-    LOOKS_BACK,
     Window,
     complete_until,
     default_window,
     floor_hour,
+    late_since,
     merged,
     never_looked_at,
 )
@@ -91,7 +91,7 @@ class Reconcile:
         proven = complete_until(past.proven, (), past.complete_until)
         hint = wanted.window or default_window(began, floor_hour(began - self.grace), proven)
         with self._step("ledger"):
-            said = self.first.ledger(hint, began - LOOKS_BACK, began)
+            said = self.first.ledger(hint, late_since(began, past.last, past.settled), began)
         settled = self.first.settled(said, began, self.grace)
         window = wanted.window or default_window(began, settled, proven)
         windows = merged([window, *said.reopened(window, past.proven, past.last or began)])

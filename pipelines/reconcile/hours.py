@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
 LOOKS_BACK = timedelta(days=7)
-"""How old an hour may be and still be looked at again because of late records."""
+"""How much older than its Kafka timestamp a record may be, and how far back settled hours are looked for."""
 LONGEST_DEFAULT = timedelta(days=1)
 
 Window = tuple[datetime, datetime]
@@ -54,6 +54,15 @@ def settled_until(now: datetime, grace: timedelta, has_passed: Callable[[datetim
         middle = (low + high) // 2
         low, high = (middle, high) if has_passed(oldest + middle * HOUR + grace) else (low, middle)
     return oldest + low * HOUR
+
+
+def late_since(began: datetime, last: datetime | None, settled: datetime | None) -> datetime:
+    """How old an hour may be and have got a record since the last run, which began at ``last``.
+
+    What that run could not know has come to Kafka since it began, or behind what both jobs had read by then
+    (``settled``), and may be LOOKS_BACK older than its Kafka timestamp.
+    """
+    return min(at for at in (began, last, settled) if at is not None) - LOOKS_BACK
 
 
 def default_window(now: datetime, settled: datetime, proven: datetime | None) -> Window:

@@ -16,6 +16,7 @@ from pipelines.reconcile.hours import (
     from_ms,
     hours_of,
     in_ms,
+    late_since,
     merged,
     never_looked_at,
     settled_until,
@@ -123,3 +124,10 @@ def test_hours_proven_before_or_after_a_gap_leave_the_watermark_where_it_is() ->
     assert never_looked_at([(at(0), at(4)), *proven], at(24)) is None
     assert never_looked_at([(at(0), at(4)), *proven], None) == (at(4), at(20))
     assert never_looked_at([], None) is None
+
+
+def test_late_records_are_those_that_the_last_run_could_not_know() -> None:
+    week = timedelta(days=7)
+    assert late_since(at(50), None, None) == at(50) - week
+    assert late_since(at(50), at(2), None) == at(2) - week
+    assert late_since(at(50), at(2), at(-9)) == at(-9) - week, "what no job had read when it began may be older"
