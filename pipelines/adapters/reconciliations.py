@@ -24,6 +24,7 @@ from pipelines.reconcile.model import (
     HourCounts,
     Kind,
     OffsetsCheck,
+    OpenFindings,
     Past,
     Run,
     RunState,
@@ -110,10 +111,11 @@ class Reconciliations:
         """All findings of the topic."""
         return with_run_ids(self._tables.read(FINDINGS)).where(F.col("kafka_topic") == self._topic)
 
-    def open_hours(self) -> list[datetime]:
-        """Hours with an open finding."""
-        rows = self._open().select("hour").distinct().collect()
-        return sorted(r["hour"].astimezone(UTC) for r in rows)
+    def open_hours(self) -> dict[datetime, OpenFindings]:
+        """Hours with an open finding, in order."""
+        sums = (F.count("*").alias("findings"), F.max_by("last_run_id", "last_seen").alias("run_id"))
+        rows = self._open().groupBy("hour").agg(*sums).orderBy("hour").collect()
+        return {r["hour"].astimezone(UTC): OpenFindings(r["findings"], r["run_id"]) for r in rows}
 
     @on_conflict
     def merge(self, found: DataFrame, run_id: str, at: datetime) -> None:

@@ -152,16 +152,6 @@ class Compared:
             for hour in hours_of(window)
         ]
 
-    def spans(self, window: Window) -> list[OffsetRange]:
-        """Offsets of the batches of ``ingest`` that put records into the window."""
-        hours = {in_ms(h) for h in hours_of(window)}
-        spans: dict[int, tuple[int, int]] = {}
-        for (partition, hour), (start, end) in self.said.jobs[INGEST].spans.items():
-            if hour in hours:
-                low, high = spans.get(partition, (start, end))
-                spans[partition] = min(low, start), max(high, end)
-        return [OffsetRange(self.topic, p, *span) for p, span in sorted(spans.items())]
-
 
 def _by_hour(cells: Mapping[tuple[int, int], tuple[int, int]]) -> dict[int, int]:
     out: dict[int, int] = {}

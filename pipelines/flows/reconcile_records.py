@@ -29,6 +29,7 @@ from pipelines.reconcile.holes import holes
 from pipelines.reconcile.hours import Window, in_ms
 from pipelines.reconcile.model import Side
 from pipelines.reconcile.retired import Gone
+from pipelines.reconcile.sample import chosen
 from pipelines.reconcile.spots import Spots
 from pipelines.reconcile.witnesses import Bounds
 from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange
@@ -103,6 +104,11 @@ class Records:
         for window in suspects.windows:
             is_meant = is_meant | _between(F.col("hour"), window)
         return settle(shown.where(is_meant & ~suspects.gone.covers()))
+
+    def drawn(self, window: Window, number: int, seed: int) -> tuple[tuple[int, int], ...]:
+        """Coordinates of random rows of the window."""
+        rows = self.tables.read(VALID).where(self._of_topic() & table_rows.within(window))
+        return chosen(rows, number, seed)
 
     def _odd(self, rows: DataFrame, found: DataFrame, fields: Sequence[str], suspects: Suspects) -> DataFrame:
         both = side_by_side(rows, found, fields)

@@ -130,6 +130,14 @@ class OffsetsCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFindings:
+    """Those of one event hour: how many, and the run that saw the last of them."""
+
+    findings: int
+    last_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Findings of one run. ``kinds``: (kind, side, findings); ``by_hour``: hour → records with an open finding.
 

@@ -160,6 +160,9 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     clean = reconcile(world, window=WINDOW, sample=25, seed=3)
     assert (clean.verdict, clean.records, clean.discrepant, clean.kinds) == (Verdict.OK, len(sent), 0, ())
     assert (clean.sampled, clean.complete_until) == (25, WINDOW[1])
+    first_hour = (WINDOW[0], WINDOW[0] + timedelta(hours=1))
+    all_of_it = bootstrap.reconcile(world.settings, world.spark).records.drawn(first_hour, 500, 3)
+    assert all_of_it == tuple((p, n) for p in range(12) for n in range(30)), "of the window, not of its batches"
     long_ago = (WINDOW[0] - timedelta(days=1000), WINDOW[0] - timedelta(days=999))
     assert reconcile(world, window=long_ago).complete_until == WINDOW[1]
     assert [h.table for h in clean.hours] == [h.documents for h in clean.hours] == [360] * 4
@@ -336,6 +339,7 @@ def test_lag_late_records_and_what_was_refused(world: World) -> None:
     run = reconcile(world, window=(moment(hour_ago(1)), moment(hour_ago(0))))
     assert found(world) == {("missing", "elasticsearch", 1, 0, None)}
     assert run.complete_until == moment(hour_ago(9))
+    assert any(f"open findings of that hour (1); run: sdp repair {run.run_id}" in note for note in run.notes)
 
 
 def test_ledger_retention_and_servers_that_are_away(world: World, capsys: pytest.CaptureFixture[str]) -> None:
