@@ -39,7 +39,8 @@ class Gone:
         day = F.floor(F.unix_seconds("hour") / _DAY_S)
         side = F.col("side")
         is_of_rows = day.isin(_numbers(self.rows)) & (side != Side.INVALID.value)
-        return is_of_rows | (day.isin(_numbers(self.documents)) & (side == Side.ELASTICSEARCH.value))
+        is_of_documents = day.isin(_numbers(self.documents)) & (side == Side.ELASTICSEARCH.value)
+        return F.coalesce(is_of_rows | is_of_documents, F.lit(False))
 
     def notes(self) -> Iterator[str]:
         """What a reader must know."""
