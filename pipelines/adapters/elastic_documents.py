@@ -33,6 +33,7 @@ class ElasticDocuments:
             "es.query": json.dumps({"query": query}),
             "es.read.metadata": "true",
             "es.read.field.as.array.include": ",".join(ARRAYS),
+            "es.field.read.empty.as.null": "false",  # an empty text is a value
             "es.scroll.size": "5000",
             "es.http.retries": "1",
             "es.http.timeout": "1m",

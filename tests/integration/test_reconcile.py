@@ -114,7 +114,9 @@ def fill(world: World, hours: int = 4, each: int = 30) -> dict[tuple[int, int], 
     for partition in range(12):
         values = []
         for n in range(hours * each):
-            value = record(timestamp=hour_ago(6 - n // each) + n * 1_000, response_time_ms=n, payload_size=100 + n)
+            texts = {"user_agent": ("", None, "curl")[n % 3], "error_message": (None, "", "late")[n // 3 % 3]}
+            when = hour_ago(6 - n // each) + n * 1_000
+            value = record(timestamp=when, response_time_ms=n, payload_size=100 + n, **texts)
             sent[partition, n] = value
             values.append(world.encode(value))
         world.send([*values, b"garbage"], partition=partition)
