@@ -134,6 +134,7 @@ def reconcile(
     tables = Tables(few, settings.metastore.database, settings.warehouse_uri)
     topic, wanted, prefix = settings.kafka.topic, settings.reconcile, settings.elasticsearch.index_prefix
     sums = ElasticSums(settings.elasticsearch)
+    retired = Retirements(few, tables, settings.metastore.database, DailyIndices(settings.elasticsearch).names)
     truth = Truth(topic, parts.schemas, lambda: parts.rules, parts.broker, prefix, parts.judge, parts.route)
     records = Records(
         topic=topic,
@@ -148,7 +149,7 @@ def reconcile(
     where = f"{settings.metastore.database}, topic {topic}"
     return Reconcile(
         topic=topic,
-        first=FirstLevel(topic, tables, sums, KafkaAdmin(settings.kafka)),
+        first=FirstLevel(topic, tables, sums, KafkaAdmin(settings.kafka), lambda *days: retired.gone(topic, *days)),
         records=records,
         history=reconciliations(settings, few),
         patience=lambda: Patience(where, wanted.retry_for_s, parts.log.retry, stop or threading.Event()),

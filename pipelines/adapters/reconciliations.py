@@ -11,7 +11,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from pipelines.adapters.tables import COLUMNS, OF_JOBS, OF_RECONCILIATION, Tables
+from pipelines.adapters.sightings import RUN_IDS, seen_by, sightings, with_run_ids
+from pipelines.adapters.tables import COLUMNS, OF_JOBS, OF_RECONCILIATION, Tables, on_conflict
 from pipelines.errors import UsageError
 from pipelines.ingest.coordinates import inside
 from pipelines.reconcile.figures import SUMMED, VALUED
@@ -23,6 +24,7 @@ from pipelines.reconcile.model import (
     HourCounts,
     Kind,
     OffsetsCheck,
+    OpenFindings,
     Past,
     Run,
     RunState,
@@ -51,24 +53,25 @@ class Reconciliations:
             self._tables.create_missing((*OF_JOBS, *OF_RECONCILIATION))
         self._is_ready = True
 
-    def past(self, since: datetime, run_id: str | None) -> Past:
+    def past(self, run_id: str | None) -> Past:
         """What earlier runs leave to the next one, whose id is ``run_id`` if somebody has chosen one."""
         rows = self._runs()
-        is_done = (F.col("state") == RunState.DONE.value) & (F.col("date") >= F.lit(since.date()))
+        is_done = F.col("state") == RunState.DONE.value
         adds_up = ~F.exists("offsets", lambda o: (o["uncovered"] > 0) | (o["doubled"] > 0))
         until = F.least("window_until", "settled_until")
         window = F.when(is_done & adds_up, F.struct(F.unix_millis("window_from"), F.unix_millis(until)))
-        last = F.when(is_done, F.struct(F.unix_millis("started_at"), F.unix_millis("complete_until")))
+        times = ("started_at", "complete_until", "settled_until")
+        last = F.when(is_done, F.struct(*(F.unix_millis(name) for name in times)))
         found = rows.agg(
             F.collect_set(window).alias("windows"),
             F.max(last).alias("last"),
             F.max(F.size("kinds") > 0).alias("had_findings"),
             F.max(F.col("run_id") == F.lit(run_id)).alias("is_known"),
         ).collect()[0]
-        began, complete = found["last"] or (None, None)
+        began, complete, settled = map(_from_ms, found["last"] or (None, None, None))
         windows = tuple((from_ms(a), from_ms(b)) for a, b in found["windows"] if b is not None and a < b)
         before = self.run(run_id) if run_id is not None and found["is_known"] else None
-        return Past(windows, before, _from_ms(began), _from_ms(complete), bool(found["had_findings"]))
+        return Past(windows, before, began, settled, complete, bool(found["had_findings"]))
 
     def runs(self, since: datetime) -> list[Run]:
         """Runs that began since then, newest first."""
@@ -101,26 +104,31 @@ class Reconciliations:
         order = [part.split(" ")[0] for part in _top_level(schema)]
         frame = self._spark.createDataFrame([tuple(values[name] for name in order)], schema).coalesce(1)
         if not is_new:
-            DeltaTable.forName(self._spark, f"{self._database}.{RUNS}").delete(F.col("run_id") == run.run_id)
+            self._forget(run.run_id)
         frame.write.format("delta").mode("append").saveAsTable(f"{self._database}.{RUNS}")
 
     def findings(self) -> DataFrame:
         """All findings of the topic."""
-        return self._tables.read(FINDINGS).where(F.col("kafka_topic") == self._topic)
+        return with_run_ids(self._tables.read(FINDINGS)).where(F.col("kafka_topic") == self._topic)
 
-    def open_hours(self) -> list[datetime]:
-        """Hours with an open finding."""
-        rows = self._open().select("hour").distinct().collect()
-        return sorted(r["hour"].astimezone(UTC) for r in rows)
+    def open_hours(self) -> dict[datetime, OpenFindings]:
+        """Hours with an open finding, in order."""
+        sums = (F.count("*").alias("findings"), F.max_by("last_run_id", "last_seen").alias("run_id"))
+        rows = self._open().groupBy("hour").agg(*sums).orderBy("hour").collect()
+        return {r["hour"].astimezone(UTC): OpenFindings(r["findings"], r["run_id"]) for r in rows}
 
+    @on_conflict
     def merge(self, found: DataFrame, run_id: str, at: datetime) -> None:
         """Keep findings; one that is known keeps ``first_seen``, and is open again if it was closed.
 
-        In: the columns of the table but ``run_id``, ``last_run_id``, ``first_seen``, ``last_seen``, ``date``.
+        In: the columns of the table but ``run_id``, ``last_run_id``, ``run_ids``, ``first_seen``, ``last_seen``,
+        ``date``.
         """
+        self._tables.grow(FINDINGS)
         stamped = found.dropDuplicates(list(_IDENTITY)).select(
             F.lit(run_id).alias("run_id"),
             F.lit(run_id).alias("last_run_id"),
+            F.array(F.lit(run_id)).alias(RUN_IDS),
             F.lit(at).alias("first_seen"),
             F.lit(at).alias("last_seen"),
             F.lit(at.date()).alias("date"),
@@ -129,6 +137,7 @@ class Reconciliations:
         same = " AND ".join(f"held.{name} <=> now.{name}" for name in _IDENTITY)
         is_reopened = "held.state NOT IN ('open', 'explained')"
         values: dict[str, str | Column] = {name: f"now.{name}" for name in _SEEN_AGAIN}
+        values[RUN_IDS] = sightings("held", "now")
         values |= {
             name: f"CASE WHEN {is_reopened} THEN NULL ELSE held.{name} END" for name in ("closed_at", "closed_by")
         }
@@ -136,13 +145,16 @@ class Reconciliations:
         merge = target.merge(stamped.alias("now"), same).whenMatchedUpdate(set=values)
         merge.whenNotMatchedInsertAll().execute()
 
+    @on_conflict
     def close_unseen(
         self, windows: Sequence[Window], refused: Sequence[OffsetRange], run_id: str, at: datetime, *, deep: bool
     ) -> None:
         """Call open findings of these hours ``gone`` that the run has not seen again, if it would have seen them.
 
-        ``refused``: where it has looked for invalid rows, which have no event hour.
+        ``refused``: where it has looked for invalid rows, which have no event hour. ``at``: when the run began; what
+        one that began later has seen stays open.
         """
+        self._tables.grow(FINDINGS)
         is_inside = F.lit(False)
         for start, end in windows:
             is_inside = is_inside | ((F.col("hour") >= F.lit(start)) & (F.col("hour") < F.lit(end)))
@@ -157,11 +169,11 @@ class Reconciliations:
             "closed_at": F.lit(at),
             "closed_by": F.lit(run_id),
         }
-        target.update(is_stale & (F.col("last_run_id") != run_id), changes)
+        target.update(is_stale & ~seen_by(run_id) & (F.col("last_seen") <= F.lit(at)), changes)
 
     def counts(self, run_id: str) -> Counts:
         """What a run has seen."""
-        seen = self.findings().where(F.col("last_run_id") == run_id)
+        seen = self.findings().where(seen_by(run_id))
         groups = seen.groupBy("kind", "side").count().orderBy(F.desc("count"), "kind", "side").collect()
         is_lost = F.col("kind") == Kind.MISSING.value
         records = seen.where(F.col("state") == FindingState.OPEN.value).groupBy(*COORDINATES)
@@ -177,15 +189,19 @@ class Reconciliations:
 
     def sample(self, run_id: str, limit: int) -> list[Finding]:
         """The first findings that a run saw, in order of their coordinates."""
-        seen = self.findings().where(F.col("last_run_id") == run_id)
+        seen = self.findings().where(seen_by(run_id))
         rows = seen.orderBy("hour", "kafka_partition", "kafka_offset", "side", "kind").limit(limit).collect()
         return [_finding(r) for r in rows]
 
     def reasons(self, run_id: str, limit: int = 20) -> list[tuple[str, int]]:
         """Reason → findings of a run, most first."""
-        seen = self.findings().where(F.col("last_run_id") == run_id)
+        seen = self.findings().where(seen_by(run_id))
         found = seen.groupBy("reason").count().orderBy(F.desc("count"), "reason").limit(limit).collect()
         return [(r["reason"], r["count"]) for r in found if r["reason"] is not None]
+
+    @on_conflict
+    def _forget(self, run_id: str) -> None:
+        DeltaTable.forName(self._spark, f"{self._database}.{RUNS}").delete(F.col("run_id") == run_id)
 
     def _runs(self) -> DataFrame:
         return self._tables.read(RUNS).where(F.col("topic") == self._topic)

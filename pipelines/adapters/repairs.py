@@ -11,6 +11,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
+from pipelines.adapters.sightings import seen_by, with_run_ids
 from pipelines.adapters.table_repairs import TableRepairs
 from pipelines.adapters.tables import COLUMNS
 from pipelines.errors import UsageError
@@ -86,9 +87,9 @@ class Repairs:
 
         How many findings this repair has closed, and how many are open: of its own, and newly found ones.
         """
-        now = self._tables.read(FINDINGS)
+        now = with_run_ids(self._tables.read(FINDINGS))
         is_open = F.col("state") == FindingState.OPEN.value
-        still = now.where(is_open & F.col("last_run_id").isin(list(again))).select(_identity()).distinct()
+        still = now.where(is_open & seen_by(*again)).select(_identity()).distinct()
         mine = self._snapshot(state).select(*_IDENTITY, _identity())
         done = self._tables.read(REPAIRS).where(
             (F.col("repair_id") == state.repair_id) & (F.col("outcome") == Outcome.DONE.value)
@@ -119,9 +120,8 @@ class Repairs:
         """Open findings of the run, as they were when the repair began."""
         table = f"{self._database}.{FINDINGS}"
         then = self._spark.sql(f"SELECT * FROM {table} VERSION AS OF {int(state.version)}")  # noqa: S608 an int
-        of_run = (F.col("last_run_id") == state.run_id) | (F.col("run_id") == state.run_id)
         is_open = (F.col("kafka_topic") == self._topic) & (F.col("state") == FindingState.OPEN.value)
-        return then.where(is_open & of_run)
+        return with_run_ids(then).where(is_open & seen_by(state.run_id))
 
 
 def _identity(table: str = "") -> Column:

@@ -7,7 +7,7 @@ neither an unexplained hole nor rows that count twice: a ``begun`` entry counts 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -57,6 +57,23 @@ class Retirements:
         """These units were not removed after all."""
         if units:
             self._table.delete(self._is_begun(store, units))
+
+    def gone(self, topic: str, first: date, last: date) -> dict[str, list[Count]]:
+        """Store → what is gone of it, of these days. No query is made where nothing was ever retired."""
+        if not self._tables.exists(RETIREMENTS):
+            return {}
+        day = F.translate(F.substring("unit", -10, 10), ".", "-")  # 2026-01-31, or the end of an index's name
+        is_meant = (F.col("topic") == topic) & day.between(first.isoformat(), last.isoformat())
+        rows = self._tables.read(RETIREMENTS).where(is_meant)
+        found = rows.groupBy("store", "unit", "status", "partition", "state").agg(F.sum("rows").alias("rows")).collect()
+        gone: dict[str, list[Count]] = {}
+        for store in {r["store"] for r in found}:
+            ours = [(Unit(r["unit"], r["status"]), r) for r in found if r["store"] == store]
+            begun = {unit for unit, r in ours if r["state"] == BEGUN}
+            held = self._held(store, begun) if begun else set()
+            kept = [(unit, r) for unit, r in ours if r["state"] == DONE or unit not in held]
+            gone[store] = [Count(unit, topic, r["partition"], r["rows"]) for unit, r in kept]
+        return gone
 
     def retired(self, store: str, topic: str) -> dict[int, Retired]:
         """Kafka partition → what is gone of it."""

@@ -75,14 +75,17 @@ COLUMNS = {
     FINDINGS: """run_id STRING, last_run_id STRING, kafka_topic STRING, kafka_partition INT, kafka_offset BIGINT,
     request_id STRING, kind STRING, side STRING, hour TIMESTAMP, first_seen TIMESTAMP, last_seen TIMESTAMP,
     field STRING, expected STRING, found STRING, es_index STRING, es_id STRING, reason STRING, state STRING,
-    closed_at TIMESTAMP, closed_by STRING, date DATE""",
+    closed_at TIMESTAMP, closed_by STRING, run_ids ARRAY<STRING>, date DATE""",
     REPAIRS: """repair_id STRING, run_id STRING, at TIMESTAMP, who STRING, kafka_topic STRING, kafka_partition INT,
     kafka_offset BIGINT, request_id STRING, kind STRING, side STRING, action STRING, source STRING, outcome STRING,
     es_index STRING, es_id STRING, message STRING, date DATE""",
     RETIREMENTS: """store STRING, unit STRING, status STRING, topic STRING, partition INT, rows BIGINT, state STRING,
     at TIMESTAMP""",
 }
-_GROWN = {LEDGER: ("hours", "ARRAY<STRUCT<hour: TIMESTAMP, valid: BIGINT, content_hash: BIGINT>>")}
+_GROWN = {
+    LEDGER: ("hours", "ARRAY<STRUCT<hour: TIMESTAMP, valid: BIGINT, content_hash: BIGINT>>"),
+    FINDINGS: ("run_ids", "ARRAY<STRING>"),
+}
 """Columns that tables of an earlier version lack; null in the rows that were there."""
 OF_RECONCILIATION = (FINDINGS, REPAIRS, RUNS)
 OF_MAINTENANCE = (RETIREMENTS,)
@@ -173,6 +176,11 @@ class Tables:
             f"CREATE TABLE IF NOT EXISTS {self._database}.{table} ({COLUMNS[table]}) USING delta {partitioned}"
             f"TBLPROPERTIES ('delta.dataSkippingStatsColumns' = '{_FILTERED[table]}')"
         )
+        self.grow(table)
+
+    @retry(retry=retry_if_exception(_may_be_there_now), stop=A_FEW_TIMES, wait=LONGER_EACH, reraise=True)
+    def grow(self, table: str) -> None:
+        """Add the column that a table of an earlier version lacks: metadata only, null in the rows that are there."""
         if table in _GROWN and _GROWN[table][0] not in self.read(table).columns:
             self._spark.sql(f"ALTER TABLE {self._database}.{table} ADD COLUMNS ({' '.join(_GROWN[table])})")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -22,14 +22,19 @@ from pipelines.flows.reconcile_first import FirstLevel
 from pipelines.flows.reconcile_ports import History, Published
 from pipelines.flows.reconcile_records import Records, Suspects
 from pipelines.flows.trouble import Patience
-from pipelines.reconcile.hours import LOOKS_BACK, Window, complete_until, default_window, floor_hour, merged
-from pipelines.reconcile.model import Counts, Past, Run, RunState, Verdict
-from pipelines.reconcile.sample import chosen
+from pipelines.reconcile.hours import (
+    Window,
+    complete_until,
+    default_window,
+    floor_hour,
+    late_since,
+    merged,
+    never_looked_at,
+)
+from pipelines.reconcile.model import Counts, OpenFindings, Past, Run, RunState, Verdict
 from pipelines.reconcile.verdict import verdict
+from pipelines.reconcile.wording import counted
 from pipelines.records import OffsetRange
-
-HISTORY = timedelta(days=30)
-"""How far back the watermark looks for runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +85,13 @@ class Reconcile:
         self._seconds = {}
         with self._step("history"):
             self.history.prepare()
-            past = self.history.past(began - HISTORY, wanted.run_id)
+            past = self.history.past(wanted.run_id)
         if past.before is not None and past.before.state is RunState.DONE:
             return past.before
-        proven = complete_until(past.proven, ())
+        proven = complete_until(past.proven, (), past.complete_until)
         hint = wanted.window or default_window(began, floor_hour(began - self.grace), proven)
         with self._step("ledger"):
-            said = self.first.ledger(hint, began - LOOKS_BACK, began)
+            said = self.first.ledger(hint, late_since(began, past.last, past.settled), began)
         settled = self.first.settled(said, began, self.grace)
         window = wanted.window or default_window(began, settled, proven)
         windows = merged([window, *said.reopened(window, past.proven, past.last or began)])
@@ -123,10 +128,11 @@ class Reconcile:
         found = self.records.find(suspects, notes) if suspects is not None else None
         if not wanted.sample:
             return found, 0
-        points = chosen(figures.spans(window), wanted.sample, wanted.seed)
+        points = self.records.drawn(window, wanted.sample, wanted.seed)
         if not points:
             return found, 0
-        sampled = self.records.find(Suspects([window], figures.bounds(began - self.grace), points=points), notes)
+        bounds = figures.bounds(began - self.grace)
+        sampled = self.records.find(Suspects([window], bounds, points=points, gone=figures.gone), notes)
         both = [f for f in (found, sampled) if f is not None]
         return (reduce(DataFrame.unionByName, both) if both else None), len(points)
 
@@ -147,33 +153,37 @@ class Reconcile:
             self.history.merge(found, run.run_id, run.started_at)
         if refused is not None:
             self.history.close_unseen(windows, refused, run.run_id, run.started_at, deep=run.deep)
-        counted = self.history.counts(run.run_id) if found is not None else Counts()
-        hours = tuple(replace(h, discrepant=counted.by_hour.get(h.hour, 0)) for h in run.hours)
-        word = verdict(records, counted.discrepant, counted.lost, investigate=self.investigate, escalate=self.escalate)
+        seen = self.history.counts(run.run_id) if found is not None else Counts()
+        hours = tuple(replace(h, discrepant=seen.by_hour.get(h.hour, 0)) for h in run.hours)
+        word = verdict(records, seen.discrepant, seen.lost, investigate=self.investigate, escalate=self.escalate)
         if word is Verdict.OK and not run.adds_up:
             notes.append("offsets and ledger do not add up: see the offsets of the run")
             word = Verdict.WARNING
         return replace(
             run,
             records=records,
-            discrepant=counted.discrepant,
-            lost=counted.lost,
+            discrepant=seen.discrepant,
+            lost=seen.lost,
             verdict=word,
-            kinds=tuple(counted.kinds),
+            kinds=tuple(seen.kinds),
             hours=hours,
         )
 
     def _kept(self, run: Run, past: Past, notes: list[str]) -> Run:
         now_proven = merged([*past.proven, *proven_window(run)])
-        if len(now_proven) > 1:
-            start, end = now_proven[0][1], now_proven[1][0]
+        gap = never_looked_at(now_proven, past.complete_until)
+        if gap is not None:
+            start, end = gap
             notes.append(
                 f"the completeness watermark stops at {start:%F %H:%M}: the hours up to {end:%F %H:%M} were never "
                 f"reconciled; run: sdp reconcile --from {start:%FT%H:%M} --to {end:%FT%H:%M}"
             )
         with self._step("watermark"):
-            open_hours = self.history.open_hours() if past.had_findings or run.kinds else []
-            run = replace(run, complete_until=complete_until(now_proven, open_hours), notes=tuple(notes))
+            open_hours = self.history.open_hours() if past.had_findings or run.kinds else {}
+            until = complete_until(now_proven, open_hours, past.complete_until)
+            if until is not None and until in open_hours:
+                notes.append(_held_by(until, open_hours))
+            run = replace(run, complete_until=until, notes=tuple(notes))
             self.publish(run, run.complete_until != past.complete_until or past.last is None)
         run = replace(run, finished_at=self.now(), seconds=dict(self._seconds))
         self.on_step("saving")
@@ -204,6 +214,16 @@ def proven_window(run: Run) -> list[Window]:
         return []
     found = (run.window_from, min(run.window_until, run.settled_until))
     return [found] if found[0] < found[1] else []
+
+
+def _held_by(until: datetime, open_hours: Mapping[datetime, OpenFindings]) -> str:
+    """Why the watermark does not go on, though later hours are proven."""
+    first, behind = open_hours[until], sum(hour > until for hour in open_hours)
+    others = f"{counted(behind, 'later hour')} {'has' if behind == 1 else 'have'} some, too; " if behind else ""
+    return (
+        f"the completeness watermark is held at {until:%F %H:%M} by open findings of that hour ({first.findings:,}); "
+        f"{others}run: sdp repair {first.last_run_id}"
+    )
 
 
 def _new_id(now: datetime) -> str:

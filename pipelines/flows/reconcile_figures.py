@@ -11,6 +11,7 @@ from pipelines.reconcile import ledger as ledgers
 from pipelines.reconcile.figures import Figures, Place, differing
 from pipelines.reconcile.hours import HOUR, Window, from_ms, hours_of, in_ms
 from pipelines.reconcile.model import HourCounts, OffsetsCheck
+from pipelines.reconcile.retired import Gone
 from pipelines.reconcile.witnesses import Bounds
 from pipelines.records import OffsetRange
 
@@ -83,15 +84,28 @@ class Compared:
     refused: tuple[OffsetRange, ...]
     short: set[Place] = field(default_factory=set)
     ahead: set[Place] = field(default_factory=set)
+    gone: Gone = field(default_factory=Gone)
     notes: list[str] = field(default_factory=list)
 
     def bounds(self, waits_since: datetime) -> Bounds:
         return self.said.bounds(waits_since)
 
+    @property
+    def differs(self) -> bool:
+        """Whether any figure does."""
+        return bool(self.short or self.ahead or self.refused or self._differing())
+
+    def leave_out(self, gone: Gone) -> None:
+        """What was removed for its age is no suspect."""
+        self.gone = gone
+        self.short = {p for p in self.short if not gone.has_rows(p.hour_ms)}
+        self.ahead = {p for p in self.ahead if not gone.has_rows(p.hour_ms) and not gone.has_documents(p.hour_ms)}
+        self.refused = tuple(r for r in self.refused if r.partition not in gone.refused)
+        self.notes += gone.notes()
+
     def suspects(self, waits_since: datetime, *, deep: bool) -> Suspects | None:
         """What the second level has to look at; None if there is nothing."""
-        hours = {in_ms(h) for w in self.windows for h in hours_of(w)}
-        places = {p for p in differing(self.table, self.documents) if p.hour_ms in hours}
+        places = self._differing()
         whole = {p for p in self.short | self.ahead if p not in places or self._has_surplus(p)}
         if not (places or whole or self.refused or self.strays or deep):
             return None
@@ -106,7 +120,14 @@ class Compared:
             self.refused,
             set(self.strays),
             deep=deep,
+            gone=self.gone,
         )
+
+    def _differing(self) -> set[Place]:
+        """Places of the windows where table and documents are not the same, and both should be there."""
+        hours = {in_ms(h) for w in self.windows for h in hours_of(w)}
+        here = {h for h in hours if not self.gone.has_rows(h) and not self.gone.has_documents(h)}
+        return {p for p in differing(self.table, self.documents) if p.hour_ms in here}
 
     def _has_surplus(self, place: Place) -> bool:
         """Whether both sides hold more than was stored: what both have twice is no difference between them."""
@@ -130,16 +151,6 @@ class Compared:
             for window in self.windows
             for hour in hours_of(window)
         ]
-
-    def spans(self, window: Window) -> list[OffsetRange]:
-        """Offsets of the batches of ``ingest`` that put records into the window."""
-        hours = {in_ms(h) for h in hours_of(window)}
-        spans: dict[int, tuple[int, int]] = {}
-        for (partition, hour), (start, end) in self.said.jobs[INGEST].spans.items():
-            if hour in hours:
-                low, high = spans.get(partition, (start, end))
-                spans[partition] = min(low, start), max(high, end)
-        return [OffsetRange(self.topic, p, *span) for p, span in sorted(spans.items())]
 
 
 def _by_hour(cells: Mapping[tuple[int, int], tuple[int, int]]) -> dict[int, int]:

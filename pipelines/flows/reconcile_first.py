@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -13,21 +13,24 @@ from pipelines.flows.ports import TableStore
 from pipelines.flows.reconcile_figures import INDEX, INGEST, Compared, Said
 from pipelines.flows.reconcile_ports import DocumentFigures, FoundDocuments, Offsets
 from pipelines.ingest.coordinates import inside
+from pipelines.maintenance.retirement import DOCUMENTS, Count
 from pipelines.reconcile import ledger as ledgers
 from pipelines.reconcile import rows as table_rows
 from pipelines.reconcile.figures import Place, differing_from_ledger
-from pipelines.reconcile.hours import HOUR, Window, floor_hour, from_ms, hours_of, in_ms, settled_until
+from pipelines.reconcile.hours import HOUR, LOOKS_BACK, Window, floor_hour, from_ms, hours_of, in_ms, settled_until
+from pipelines.reconcile.retired import Gone
 from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange, RowStatus
 
 
 @dataclass
 class FirstLevel:
-    """Asks every side for its figures."""
+    """Asks every side for its figures. ``retired``: store → what maintenance removed of these days for their age."""
 
     topic: str
     tables: TableStore
     documents: DocumentFigures
     offsets: Offsets
+    retired: Callable[[date, date], Mapping[str, Sequence[Count]]] = lambda *_: {}
 
     def ledger(self, window: Window, since: datetime, now: datetime) -> Said:
         """The ledger as it is now, and Kafka's ends. ``since``: how far back single hours are told."""
@@ -62,7 +65,17 @@ class FirstLevel:
         compared = Compared(self.topic, said, windows, table, found.figures, found.strays, invalid, refused)
         compared.notes += [f"{name} has too many values to be counted: not compared by values" for name in sorted(many)]
         self._against_ledger(compared, {in_ms(h) for w in windows for h in hours_of(w)})
+        if compared.differs:
+            compared.leave_out(self._gone(windows))
         return compared
+
+    def _gone(self, windows: Sequence[Window]) -> Gone:
+        """What was removed for its age: it differs from the ledger, and that is no discrepancy."""
+        days = {h.date() for w in windows for h in hours_of(w)}
+        found = self.retired(min(days) - LOOKS_BACK, max(days))  # a bad row may be older than its batch
+        gone = {store: {c.unit.day for c in found.get(store, ())} & days for store in (VALID, DOCUMENTS)}
+        refused = frozenset(c.partition for c in found.get(INVALID, ()))
+        return Gone(frozenset(gone[VALID]), frozenset(gone[DOCUMENTS]), refused)
 
     def _against_ledger(self, compared: Compared, hours: set[int]) -> None:
         """Places where a side is not what its job has confirmed, replayed rows counted in."""

@@ -28,6 +28,8 @@ from pipelines.reconcile.findings import findings
 from pipelines.reconcile.holes import holes
 from pipelines.reconcile.hours import Window, in_ms
 from pipelines.reconcile.model import Side
+from pipelines.reconcile.retired import Gone
+from pipelines.reconcile.sample import chosen
 from pipelines.reconcile.spots import Spots
 from pipelines.reconcile.witnesses import Bounds
 from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange
@@ -46,7 +48,8 @@ class Suspects:
 
     ``places``: table and documents differ. ``whole``: one of them differs from its job's ledger. ``short``: those where
     this is the table. ``refused``: batches that have lost or gained invalid rows. ``strays``: indices with documents
-    of other days. ``points``: coordinates to compare whatever the figures say, instead of all these.
+    of other days. ``points``: coordinates to compare whatever the figures say, instead of all these. ``gone``: what
+    was removed for its age.
     """
 
     windows: Sequence[Window]
@@ -60,6 +63,7 @@ class Suspects:
     strays: set[str] = field(default_factory=set)
     points: tuple[tuple[int, int], ...] = ()
     deep: bool = False
+    gone: Gone = field(default_factory=Gone)
 
 
 @dataclass
@@ -99,7 +103,12 @@ class Records:
         is_meant = F.col("es_index").isin(sorted(suspects.strays)) | (F.col("side") == Side.INVALID.value)
         for window in suspects.windows:
             is_meant = is_meant | _between(F.col("hour"), window)
-        return settle(shown.where(is_meant))
+        return settle(shown.where(is_meant & ~suspects.gone.covers()))
+
+    def drawn(self, window: Window, number: int, seed: int) -> tuple[tuple[int, int], ...]:
+        """Coordinates of random rows of the window."""
+        rows = self.tables.read(VALID).where(self._of_topic() & table_rows.within(window))
+        return chosen(rows, number, seed)
 
     def _odd(self, rows: DataFrame, found: DataFrame, fields: Sequence[str], suspects: Suspects) -> DataFrame:
         both = side_by_side(rows, found, fields)

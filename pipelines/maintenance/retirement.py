@@ -16,6 +16,11 @@ class Unit:
     name: str
     status: str | None = None
 
+    @property
+    def day(self) -> date:
+        """The day it is of, as its name ends with it."""
+        return date.fromisoformat(self.name[-10:].replace(".", "-"))
+
 
 @dataclass(frozen=True, slots=True)
 class Count:

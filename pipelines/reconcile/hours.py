@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 HOUR = timedelta(hours=1)
 LOOKS_BACK = timedelta(days=7)
-"""How old an hour may be and still be looked at again because of late records."""
+"""How much older than its Kafka timestamp a record may be, and how far back settled hours are looked for."""
 LONGEST_DEFAULT = timedelta(days=1)
 
 Window = tuple[datetime, datetime]
@@ -56,6 +56,15 @@ def settled_until(now: datetime, grace: timedelta, has_passed: Callable[[datetim
     return oldest + low * HOUR
 
 
+def late_since(began: datetime, last: datetime | None, settled: datetime | None) -> datetime:
+    """How old an hour may be and have got a record since the last run, which began at ``last``.
+
+    What that run could not know has come to Kafka since it began, or behind what both jobs had read by then
+    (``settled``), and may be LOOKS_BACK older than its Kafka timestamp.
+    """
+    return min(at for at in (began, last, settled) if at is not None) - LOOKS_BACK
+
+
 def default_window(now: datetime, settled: datetime, proven: datetime | None) -> Window:
     """Settled hours that are not proven yet, of the last day; if there are none, today's so far, or yesterday's."""
     start = max(floor_hour(now - LONGEST_DEFAULT), proven or datetime.min.replace(tzinfo=UTC))
@@ -76,10 +85,29 @@ def merged(windows: Iterable[Window]) -> list[Window]:
     return found
 
 
-def complete_until(proven: Iterable[Window], open_hours: Iterable[datetime]) -> datetime | None:
-    """Up to where every hour is proven since the first that ever was, and none has an open finding."""
-    chain = merged(proven)
-    if not chain:
+def complete_until(
+    proven: Iterable[Window], open_hours: Iterable[datetime], before: datetime | None = None
+) -> datetime | None:
+    """Up to where every hour is proven without a gap, and none has an open finding; ``before``: as it was until now.
+
+    It goes on from where it stood, else from the first hour that ever was proven; hours elsewhere do not move it.
+    """
+    chain = _chain(merged(proven), before)
+    if chain is None:
         return None
-    start, end = chain[0]
+    start, end = chain
     return max(start, min([end, *(floor_hour(h) for h in open_hours if h >= start)]))
+
+
+def never_looked_at(proven: Iterable[Window], before: datetime | None) -> Window | None:
+    """The hours at which the watermark stops although later ones are proven."""
+    chains = merged(proven)
+    chain = _chain(chains, before)
+    behind = next((start for start, _ in chains if chain is not None and start > chain[1]), None)
+    return None if chain is None or behind is None else (chain[1], behind)
+
+
+def _chain(chains: Sequence[Window], before: datetime | None) -> Window | None:
+    if before is None:
+        return chains[0] if chains else None
+    return next((c for c in chains if c[0] <= before <= c[1]), (before, before))

@@ -130,6 +130,14 @@ class OffsetsCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenFindings:
+    """Those of one event hour: how many, and the run that saw the last of them."""
+
+    findings: int
+    last_run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Findings of one run. ``kinds``: (kind, side, findings); ``by_hour``: hour → records with an open finding.
 
@@ -194,12 +202,14 @@ class Run:
 class Past:
     """What earlier runs leave to the next one. ``proven``: windows that done runs looked at when they were settled.
 
-    ``before``: the run with the id of the next one, if there is one. ``last``: when the last done run began, and
-    ``complete_until``: the watermark after it. ``had_findings``: whether any run ever had one.
+    ``before``: the run with the id of the next one, if there is one. ``last``: when the last done run began,
+    ``settled``: up to where hours were settled then, ``complete_until``: the watermark after it. ``had_findings``:
+    whether any run ever had one.
     """
 
     proven: tuple[tuple[datetime, datetime], ...] = ()
     before: Run | None = None
     last: datetime | None = None
+    settled: datetime | None = None
     complete_until: datetime | None = None
     had_findings: bool = False

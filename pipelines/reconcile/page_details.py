@@ -27,7 +27,7 @@ def findings(run: Run, first_ones: Sequence[Finding]) -> Markup:
         return section("findings", "Findings", tag("p", _no_findings(run, total)))
     caption = f"{counted(len(first_ones), 'finding')}, all there are."
     if total > len(first_ones):
-        caption = f"The first {len(first_ones):,} of {total:,}. All are in {_TABLE}, last_run_id {run.run_id}."
+        caption = f"The first {len(first_ones):,} of {total:,}. All are in {_TABLE}, by run_ids {run.run_id}."
     headings = ("record", "finding", "hour (UTC)", "difference, reason", "document", "state")
     rows = [_finding(one) for one in first_ones]
     causes = tag("p", "Causes and cures of each kind: ", tag("code", f"{RUNBOOK}#kinds-of-findings"), class_="soft")

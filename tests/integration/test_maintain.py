@@ -21,8 +21,10 @@ from pipelines.adapters.retirements import Retirements
 from pipelines.adapters.table_files import TableFiles
 from pipelines.bootstrap_maintenance import Maintenance
 from pipelines.errors import IndexReadOnly, UsageError
+from pipelines.flows.reconcile import Wanted
 from pipelines.flows.status import JobState
 from pipelines.maintenance.step import Step
+from pipelines.reconcile.model import Run, Verdict
 from pipelines.records import INVALID, LEDGER, VALID, Batch
 from tests.commands import sdp_here
 from tests.world import NOW_MS, World, record
@@ -167,6 +169,8 @@ def test_tables_are_merged_retired_and_vacuumed_and_all_adds_up(world: World, tm
     ingest, _ = states(world)
     assert [ingest.total(f"retired_{name}") for name in ("valid", "invalid", "replayed")] == [42, 2, 1]
     assert steps(maintenance(world).vacuum, days_on=32) == []
+    for how in (Wanted(around(EARLIER_MS, NOW_MS)), Wanted(around(EARLIER_MS, NOW_MS), deep=True, sample=5)):
+        assert_finds_nothing(reconciled(world, how), "rows", "bad rows")
 
     # files go for good only where nobody can need them
     with pytest.raises(UsageError, match="--force"):
@@ -261,6 +265,9 @@ def test_indices_grow_old_by_the_day_in_their_name(world: World) -> None:
     assert steps(task, gone) == []
     assert all(client.indices.exists(index=name) for name in foreign)
     client.indices.delete(index=",".join(foreign))
+    world.run("ingest")
+    for how in (Wanted(around(old, old)), Wanted(around(old, old), deep=True, sample=5)):
+        assert_finds_nothing(reconciled(world, how), "documents")
 
 
 def test_lag_is_that_of_a_known_backlog(world: World) -> None:
@@ -299,6 +306,24 @@ def test_lag_is_that_of_a_known_backlog(world: World) -> None:
     world.run("index")
     code, out = lag("--json", "--max-records", "0", "--max-age-s", "1")
     assert (code, json.loads(out)["index"]["oldest_s"], json.loads(out)["index"]["records"]) == (0, None, 0)
+
+
+def around(first_ms: int, last_ms: int) -> tuple[datetime, datetime]:
+    """The hours of both, and all between them."""
+    start, end = (datetime.fromtimestamp(ms // HOUR_MS * 3600, UTC) for ms in (first_ms, last_ms + HOUR_MS))
+    return start, end
+
+
+def reconciled(world: World, wanted: Wanted) -> Run:
+    return bootstrap.reconcile(world.settings, world.spark).run(wanted)
+
+
+def assert_finds_nothing(run: Run, *retired: str) -> None:
+    """Where something was removed for its age, and the run says so."""
+    assert (run.verdict, run.kinds, run.records > 0, run.adds_up) == (Verdict.OK, (), True, True)
+    assert [note.split(" of ")[0].removeprefix("the ") for note in run.notes if "removed for their age" in note] == [
+        *retired
+    ]
 
 
 def assert_index_adds_up(world: World) -> None:

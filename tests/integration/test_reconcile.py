@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import Event
 from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
+from delta.exceptions import ConcurrentAppendException
+from delta.tables import DeltaMergeBuilder, DeltaTable
 from elasticsearch import Elasticsearch
 
-from pipelines import bootstrap
+from pipelines import bootstrap, bootstrap_repair
+from pipelines.adapters.tables import Tables
 from pipelines.contracts.canonical import content_hash
 from pipelines.errors import SinkUnavailable
 from pipelines.flows import reconcile_records
 from pipelines.flows.reconcile import Wanted
 from pipelines.flows.replay_report import Pace
 from pipelines.reconcile.model import Run, RunState, Verdict
-from pipelines.records import FINDINGS, LEDGER, RUNS, VALID
+from pipelines.records import FINDINGS, LEDGER, REPAIRS, RUNS, VALID
 from pipelines.settings import ROOT
 from tests.commands import sdp_here
 from tests.world import NOW_MS, World, fields, record
@@ -30,6 +33,12 @@ HOUR_MS = 3_600_000
 OLDER_LEDGER = """query STRING, query_id STRING, batch_id BIGINT, topic STRING, partition INT, from_offset BIGINT,
     until_offset BIGINT, valid BIGINT, invalid BIGINT, gaps BIGINT, lost BIGINT, rule_set_fingerprint STRING,
     committed_at TIMESTAMP, date DATE"""
+
+
+OLDER_FINDINGS = """run_id STRING, last_run_id STRING, kafka_topic STRING, kafka_partition INT, kafka_offset BIGINT,
+    request_id STRING, kind STRING, side STRING, hour TIMESTAMP, first_seen TIMESTAMP, last_seen TIMESTAMP,
+    field STRING, expected STRING, found STRING, es_index STRING, es_id STRING, reason STRING, state STRING,
+    closed_at TIMESTAMP, closed_by STRING, date DATE"""
 
 
 def index_of(world: World, timestamp_ms: int) -> str:
@@ -153,6 +162,11 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     clean = reconcile(world, window=WINDOW, sample=25, seed=3)
     assert (clean.verdict, clean.records, clean.discrepant, clean.kinds) == (Verdict.OK, len(sent), 0, ())
     assert (clean.sampled, clean.complete_until) == (25, WINDOW[1])
+    first_hour = (WINDOW[0], WINDOW[0] + timedelta(hours=1))
+    all_of_it = bootstrap.reconcile(world.settings, world.spark).records.drawn(first_hour, 500, 3)
+    assert all_of_it == tuple((p, n) for p in range(12) for n in range(30)), "of the window, not of its batches"
+    long_ago = (WINDOW[0] - timedelta(days=1000), WINDOW[0] - timedelta(days=999))
+    assert reconcile(world, window=long_ago).complete_until == WINDOW[1]
     assert [h.table for h in clean.hours] == [h.documents for h in clean.hours] == [360] * 4
     assert [h.ledger_ingest for h in clean.hours] == [h.ledger_index for h in clean.hours] == [360] * 4
     assert all((o.uncovered, o.doubled, o.covered) == (0, 0, 121) for o in clean.offsets)
@@ -204,6 +218,7 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     assert (named[4, 100]["es_index"], named[3, 99]["es_id"]) == (yesterday, "another-id")
 
     vandal.alter((11, 11), user_agent="somebody else")
+    before_deep = set(expected)
     expected.add(("differs", "elasticsearch", 11, 11, "user_agent"))
     assert reconcile(world, window=WINDOW, run_id="first").discrepant == 42
     deep = reconcile(world, window=WINDOW, deep=True, run_id="deep")
@@ -213,9 +228,26 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     assert world.table(RUNS).where("run_id = 'deep'").count() == 1
 
     vandal.alter((1, 35), response_time_ms=35)
+    conflicting_once(monkeypatch, DeltaMergeBuilder, "execute")
+    conflicting_once(monkeypatch, DeltaTable, "update")
     reconcile(world, window=WINDOW)
     gone = ("differs", "elasticsearch", 1, 35, "response_time_ms")
     assert (found(world), found(world, "gone")) == (expected - {gone}, {gone})
+    # the run "first" was neither the first nor the last one to see them
+    seen = bootstrap.reconciliations(world.settings, world.spark).sample("first", 100)
+    assert {(f.kind, f.side, f.kafka_partition, f.kafka_offset, f.field) for f in seen} == before_deep
+    assert bootstrap_repair.repair(world.settings, world.spark).findings("first") == len(before_deep - {gone})
+
+
+def conflicting_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str) -> None:
+    """Another reconciliation writes first, once."""
+    real = getattr(owner, method)
+
+    def fails(*_: Any, **__: Any) -> None:
+        monkeypatch.setattr(owner, method, real)
+        raise ConcurrentAppendException("another run wrote first", "")
+
+    monkeypatch.setattr(owner, method, fails)
 
 
 def around_now(world: World) -> tuple[datetime, datetime]:
@@ -252,6 +284,21 @@ def test_a_clean_system_has_no_finding_while_both_jobs_write(world: World) -> No
     assert (after.verdict, after.records) == (Verdict.OK, world.table(VALID).count())
 
 
+def found_before(world: World, value: dict[str, Any]) -> None:
+    """An earlier version has kept a finding: its table lacks a column."""
+    database, topic = world.settings.metastore.database, world.settings.kafka.topic
+    Tables(world.spark, database, world.settings.warehouse_uri).create_missing((RUNS, REPAIRS))
+    world.spark.sql(f"CREATE TABLE {database}.{FINDINGS} ({OLDER_FINDINGS}) USING delta PARTITIONED BY (date)")
+    hour = f"timestamp_millis({hour_ago(3)})"
+    world.spark.sql(
+        f"INSERT INTO {database}.{FINDINGS} SELECT 'older', 'old', '{topic}', 0, 0, '{value['request_id']}', "
+        f"'missing', 'elasticsearch', {hour}, {hour}, {hour}, null, null, null, '{index_of(world, hour_ago(3))}', "
+        f"'{value['request_id']}', 'why', 'open', null, null, date({hour})"
+    )
+    kept = bootstrap.reconciliations(world.settings, world.spark)
+    assert [[f.es_id for f in kept.sample(name, 9)] for name in ("older", "old")] == [[value["request_id"]]] * 2
+
+
 def test_lag_late_records_and_what_was_refused(world: World) -> None:
     """Lag counts once its time is over; a late record opens its hour again; refusals and replays are explained."""
     client = Elasticsearch(world.settings.elasticsearch.url)
@@ -261,13 +308,17 @@ def test_lag_late_records_and_what_was_refused(world: World) -> None:
         index=index_of(world, hour_ago(30)),
         mappings={"dynamic": "strict", "properties": {"api_endpoint": {"type": "ip"}}},
     )
-    world.send([world.encode(v) for v in (record(timestamp=hour_ago(3)), refused)], partition=0)
+    waiting = record(timestamp=hour_ago(3))
+    world.send([world.encode(v) for v in (waiting, refused)], partition=0)
     world.run("ingest")
+    found_before(world, waiting)
     window = (moment(hour_ago(31)), moment(hour_ago(1)))
     assert reconcile(world, window=window).kinds == ()
     impatient = world.with_settings(reconcile={"grace_minutes": 0.0001})
     run = bootstrap.reconcile(impatient, world.spark).run(Wanted(window=window))
     assert run.kinds == (("missing", "elasticsearch", 2),)
+    [again] = world.table(FINDINGS).where("run_id = 'older'").collect()
+    assert (again["run_ids"], again["last_run_id"]) == (["older", "old", run.run_id], run.run_id)
     world.run("index")
     run = reconcile(world, window=window)
     assert found(world) == set()
@@ -290,6 +341,7 @@ def test_lag_late_records_and_what_was_refused(world: World) -> None:
     run = reconcile(world, window=(moment(hour_ago(1)), moment(hour_ago(0))))
     assert found(world) == {("missing", "elasticsearch", 1, 0, None)}
     assert run.complete_until == moment(hour_ago(9))
+    assert any(f"open findings of that hour (1); run: sdp repair {run.run_id}" in note for note in run.notes)
 
 
 def test_ledger_retention_and_servers_that_are_away(world: World, capsys: pytest.CaptureFixture[str]) -> None:

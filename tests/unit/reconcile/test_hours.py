@@ -16,7 +16,9 @@ from pipelines.reconcile.hours import (
     from_ms,
     hours_of,
     in_ms,
+    late_since,
     merged,
+    never_looked_at,
     settled_until,
 )
 
@@ -94,3 +96,38 @@ def test_nothing_below_the_watermark_is_unproven_or_open(pairs: list[tuple[int, 
     assert below <= proven
     assert not below & set(open_hours)
     assert until not in proven or until in open_hours
+
+
+@given(st.lists(st.tuples(HOURS, HOURS, st.lists(HOURS, max_size=2))))
+def test_only_open_findings_move_the_watermark_back(runs: list[tuple[int, int, list[int]]]) -> None:
+    """Whatever hours anybody asks for, in whatever order."""
+    proven: list[tuple[datetime, datetime]] = []
+    before = None
+    for start, end, open_ in runs:
+        proven.append((at(start), at(end)))
+        until = complete_until(proven, [at(h) for h in open_], before)
+        if before is not None:
+            assert until is not None
+            assert until >= before or until in {at(h) for h in open_}
+        before = until
+
+
+def test_hours_proven_before_or_after_a_gap_leave_the_watermark_where_it_is() -> None:
+    proven = [(at(20), at(24)), (at(24), at(30))]
+    assert complete_until(proven, (), at(24)) == at(30)
+    assert complete_until([(at(0), at(4)), *proven], (), at(24)) == at(30)
+    assert complete_until([(at(0), at(4)), *proven], [at(2)], at(24)) == at(30)
+    assert complete_until([*proven, (at(33), at(40))], (), at(30)) == at(30)
+    assert complete_until([*proven, (at(33), at(40))], [at(22)], at(30)) == at(22)
+    assert complete_until([(at(33), at(40))], (), at(30)) == at(30), "the runs that proved it are forgotten"
+    assert never_looked_at([(at(0), at(4)), *proven, (at(33), at(40))], at(24)) == (at(30), at(33))
+    assert never_looked_at([(at(0), at(4)), *proven], at(24)) is None
+    assert never_looked_at([(at(0), at(4)), *proven], None) == (at(4), at(20))
+    assert never_looked_at([], None) is None
+
+
+def test_late_records_are_those_that_the_last_run_could_not_know() -> None:
+    week = timedelta(days=7)
+    assert late_since(at(50), None, None) == at(50) - week
+    assert late_since(at(50), at(2), None) == at(2) - week
+    assert late_since(at(50), at(2), at(-9)) == at(-9) - week, "what no job had read when it began may be older"
