@@ -20,12 +20,13 @@ from pipelines.errors import SdpError
 from pipelines.flows.reconcile_figures import Compared
 from pipelines.flows.reconcile_first import FirstLevel
 from pipelines.flows.reconcile_ports import History, Published
-from pipelines.flows.reconcile_records import Records, Suspects
+from pipelines.flows.reconcile_records import Records
+from pipelines.flows.reconcile_suspects import Suspects
 from pipelines.flows.trouble import Patience
 from pipelines.reconcile.hours import LOOKS_BACK, Window, complete_until, default_window, floor_hour, merged
 from pipelines.reconcile.model import Counts, Past, Run, RunState, Verdict
 from pipelines.reconcile.sample import chosen
-from pipelines.reconcile.verdict import verdict
+from pipelines.reconcile.verdict import doubted, verdict
 from pipelines.records import OffsetRange
 
 HISTORY = timedelta(days=30)
@@ -113,6 +114,8 @@ class Reconcile:
         )
         with self._step("findings"):
             run = self._judged(run, found, windows, said.refused() if past.had_findings else None, notes)
+        if figures.foreign:
+            run = replace(run, verdict=doubted(run.verdict))
         return self._kept(run, past, notes)
 
     def _look(
