@@ -10,13 +10,25 @@ from typing import Any
 from elasticsearch import ApiError
 
 from pipelines.adapters.elastic_client import ElasticClient
+from pipelines.adapters.elastic_queries import (
+    HOUR_MS,
+    MOST_INDICES,
+    NOTHING,
+    between,
+    by_hour,
+    cell,
+    foreign_aggs,
+    foreign_of,
+    foreign_query,
+    of_topic,
+    partitions,
+    sums_and_values,
+)
 from pipelines.errors import SinkUnavailable, UsageError
-from pipelines.reconcile.figures import SUMMED, VALUED, Figures, Place
+from pipelines.reconcile.figures import SUMMED, VALUED, Figures, Foreign, Place
 from pipelines.reconcile.hours import HOUR, Window, from_ms, in_ms
 from pipelines.settings import ElasticsearchSettings
 
-HOUR_MS = 3_600_000
-MOST_VALUES, MOST_PARTITIONS, MOST_INDICES = 500, 4096, 10_000
 FIRST_PAGE_HOURS = 24
 """A page has as many buckets as places and values; one that would have too many for a request is cut in half."""
 
@@ -25,12 +37,13 @@ FIRST_PAGE_HOURS = 24
 class Documents:
     """``strays``: index → documents in it that belong into another one by their timestamp.
 
-    ``indices``: those that hold any of these documents.
+    ``indices``: those that hold any of these documents. ``foreign``: documents there that are not of the topic at all.
     """
 
     figures: Figures = field(default_factory=Figures)
     strays: dict[str, int] = field(default_factory=dict)
     indices: set[str] = field(default_factory=set)
+    foreign: list[Foreign] = field(default_factory=list)
 
 
 class TooManyBuckets(Exception):
@@ -69,6 +82,8 @@ class ElasticSums:
             for page in _pages(window):
                 self._page(topic, page, found)
             self._outside(topic, window, found)
+        names = sorted({name for window in windows for name in self._names(window)})
+        found.foreign += foreign_of(self._search(foreign_query(topic, windows, names), foreign_aggs()))
         return found
 
     def blocks(
@@ -90,20 +105,20 @@ class ElasticSums:
         return figures, left
 
     def _blocks(self, topic: str, places: Sequence[Place], size: int, figures: Figures) -> None:
-        values = _figures(figures.many)
+        values = sums_and_values(figures.many)
         by_offset = {"histogram": {"field": "kafka_offset", "interval": size, "min_doc_count": 1}, "aggs": values}
-        query = {"bool": {"filter": [_topic(topic), {"bool": {"should": [_cell(p) for p in places]}}]}}
-        for partition, hour_ms, bucket in self._cells(self._search(query, _by_hour({"blocks": by_offset}))):
+        query = {"bool": {"filter": [of_topic(topic), {"bool": {"should": [cell(p) for p in places]}}]}}
+        for partition, hour_ms, bucket in self._cells(self._search(query, by_hour({"blocks": by_offset}))):
             for block in bucket["blocks"]["buckets"]:
                 _take(figures, Place(partition, hour_ms, round(block["key"]) // size), block)
 
     def stray_blocks(self, topic: str, strays: Collection[str], size: int) -> set[tuple[int, int]]:
         """Partition and block of the documents in these indices that belong into another one."""
         by_offset = {"histogram": {"field": "kafka_offset", "interval": size, "min_doc_count": 1}}
-        aggs = {"partitions": _partitions({"blocks": by_offset})}
+        aggs = {"partitions": partitions({"blocks": by_offset})}
         found: set[tuple[int, int]] = set()
         for index in sorted(strays):
-            query = {"bool": {"filter": [_topic(topic), self.stray(index)]}}
+            query = {"bool": {"filter": [of_topic(topic), self.stray(index)]}}
             answer = self._search(query, aggs)
             for p in answer.get("partitions", {}).get("buckets", []):
                 found |= {(int(p["key"]), round(b["key"]) // size) for b in p["blocks"]["buckets"]}
@@ -130,11 +145,11 @@ class ElasticSums:
         return in_ms(day)
 
     def _page(self, topic: str, page: Window, found: Documents) -> None:
-        query = {"bool": {"filter": [_topic(topic), _range(in_ms(page[0]), in_ms(page[1]))]}}
+        query = {"bool": {"filter": [of_topic(topic), between(in_ms(page[0]), in_ms(page[1]))]}}
         aggs = {
             "indices": {
                 "terms": {"field": "_index", "size": MOST_INDICES},
-                "aggs": _by_hour(_figures(found.figures.many)),
+                "aggs": by_hour(sums_and_values(found.figures.many)),
             }
         }
         try:
@@ -158,18 +173,23 @@ class ElasticSums:
 
     def _outside(self, topic: str, window: Window, found: Documents) -> None:
         """Documents in the indices of the window's days whose timestamp is of no such day."""
-        day, names = in_ms(window[0].replace(hour=0)), []
-        while day < in_ms(window[1]):
-            names.append(self.index_of(day))
-            day += 24 * HOUR_MS
-        for chunk in _chunks(names, 200):
+        for chunk in _chunks(self._names(window), 200):
             query = {
-                "bool": {"filter": [_topic(topic)], "should": [self.stray(n) for n in chunk], "minimum_should_match": 1}
+                "bool": {
+                    "filter": [of_topic(topic)],
+                    "should": [self.stray(n) for n in chunk],
+                    "minimum_should_match": 1,
+                }
             }
             aggs = {"indices": {"terms": {"field": "_index", "size": MOST_INDICES}}}
             for bucket in self._search(query, aggs).get("indices", {}).get("buckets", []):
                 found.strays[bucket["key"]] = max(bucket["doc_count"], found.strays.get(bucket["key"], 0))
                 found.indices.add(bucket["key"])
+
+    def _names(self, window: Window) -> list[str]:
+        """The indices of the window's days."""
+        days = range(in_ms(window[0].replace(hour=0)), in_ms(window[1]), 24 * HOUR_MS)
+        return [self.index_of(day) for day in days]
 
     def _cells(self, answer: Mapping[str, Any]) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
         for hour in answer.get("hours", {}).get("buckets", []):
@@ -197,41 +217,10 @@ class ElasticSums:
             raise
 
 
-def _figures(without: Collection[str]) -> dict[str, Any]:
-    told = [name for name in VALUED if name not in without]
-    sums = {name: {"sum": {"field": name}} for name in SUMMED}
-    return sums | {f"by_{name}": {"terms": {"field": name, "size": MOST_VALUES}} for name in told}
-
-
-_NOTHING: dict[str, Any] = {"sum_other_doc_count": 0, "buckets": []}
-
-
-def _by_hour(inner: Mapping[str, Any]) -> dict[str, Any]:
-    hours = {"field": "timestamp", "interval": HOUR_MS, "min_doc_count": 1}
-    return {"hours": {"histogram": hours, "aggs": {"partitions": _partitions(inner)}}}
-
-
-def _partitions(inner: Mapping[str, Any]) -> dict[str, Any]:
-    return {"terms": {"field": "kafka_partition", "size": MOST_PARTITIONS}, "aggs": dict(inner)}
-
-
-def _topic(topic: str) -> dict[str, Any]:
-    return {"term": {"kafka_topic": topic}}
-
-
-def _range(start: int, end: int) -> dict[str, Any]:
-    return {"range": {"timestamp": {"gte": start, "lt": end}}}
-
-
-def _cell(place: Place) -> dict[str, Any]:
-    hour = _range(place.hour_ms, place.hour_ms + HOUR_MS)
-    return {"bool": {"filter": [{"term": {"kafka_partition": place.partition}}, hour]}}
-
-
 def _take(figures: Figures, place: Place, bucket: Mapping[str, Any]) -> None:
     figures.add(place, bucket["doc_count"], [bucket[name]["value"] for name in SUMMED])
     for name in VALUED:
-        told = bucket.get(f"by_{name}", _NOTHING)
+        told = bucket.get(f"by_{name}", NOTHING)
         if told["sum_other_doc_count"]:
             figures.many.add(name)
         for value in told["buckets"]:

@@ -15,7 +15,7 @@ from pipelines.adapters.sightings import RUN_IDS, seen_by, sightings, with_run_i
 from pipelines.adapters.tables import COLUMNS, OF_JOBS, OF_RECONCILIATION, Tables, on_conflict
 from pipelines.errors import UsageError
 from pipelines.ingest.coordinates import inside
-from pipelines.reconcile.figures import SUMMED, VALUED
+from pipelines.reconcile.figures import LARGE, SUMMED, VALUED
 from pipelines.reconcile.hours import Window, from_ms
 from pipelines.reconcile.model import (
     Counts,
@@ -35,8 +35,8 @@ from pipelines.records import COORDINATES, FINDINGS, RUNS, OffsetRange
 
 LATEST = "latest"
 _IDENTITY = ("kafka_topic", "kafka_partition", "kafka_offset", "kind", "side", "field", "es_index", "es_id")
-_IN_FIGURES = {*SUMMED, *VALUED} - {"timestamp"}
-"""Fields that can't change without a change of figures; of sums as large as those of ``timestamp`` the end is lost."""
+_IN_FIGURES = {*SUMMED, *VALUED} - {*LARGE, "warnings"}
+"""Fields that can't change without a change of figures; of LARGE ones the end is lost."""
 _SEEN_AGAIN = ("last_run_id", "last_seen", "expected", "found", "reason", "request_id", "hour", "state")
 
 

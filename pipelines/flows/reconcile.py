@@ -20,7 +20,8 @@ from pipelines.errors import SdpError
 from pipelines.flows.reconcile_figures import Compared
 from pipelines.flows.reconcile_first import FirstLevel
 from pipelines.flows.reconcile_ports import History, Published
-from pipelines.flows.reconcile_records import Records, Suspects
+from pipelines.flows.reconcile_records import Records
+from pipelines.flows.reconcile_suspects import Suspects
 from pipelines.flows.trouble import Patience
 from pipelines.reconcile.hours import (
     Window,
@@ -32,7 +33,7 @@ from pipelines.reconcile.hours import (
     never_looked_at,
 )
 from pipelines.reconcile.model import Counts, OpenFindings, Past, Run, RunState, Verdict
-from pipelines.reconcile.verdict import verdict
+from pipelines.reconcile.verdict import doubted, verdict
 from pipelines.reconcile.wording import counted
 from pipelines.records import OffsetRange
 
@@ -118,6 +119,8 @@ class Reconcile:
         )
         with self._step("findings"):
             run = self._judged(run, found, windows, said.refused() if past.had_findings else None, notes)
+        if figures.foreign:
+            run = replace(run, verdict=doubted(run.verdict))
         return self._kept(run, past, notes)
 
     def _look(

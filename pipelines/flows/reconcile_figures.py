@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pipelines.flows.reconcile_records import Suspects
+from pipelines.flows.reconcile_suspects import Suspects
 from pipelines.reconcile import ledger as ledgers
-from pipelines.reconcile.figures import Figures, Place, differing
+from pipelines.reconcile.figures import Figures, Foreign, Place, differing
 from pipelines.reconcile.hours import HOUR, Window, from_ms, hours_of, in_ms
 from pipelines.reconcile.model import HourCounts, OffsetsCheck
 from pipelines.reconcile.retired import Gone
@@ -85,6 +85,7 @@ class Compared:
     short: set[Place] = field(default_factory=set)
     ahead: set[Place] = field(default_factory=set)
     gone: Gone = field(default_factory=Gone)
+    foreign: list[Foreign] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def bounds(self, waits_since: datetime) -> Bounds:

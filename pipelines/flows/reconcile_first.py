@@ -16,7 +16,7 @@ from pipelines.ingest.coordinates import inside
 from pipelines.maintenance.retirement import DOCUMENTS, Count
 from pipelines.reconcile import ledger as ledgers
 from pipelines.reconcile import rows as table_rows
-from pipelines.reconcile.figures import Place, differing_from_ledger
+from pipelines.reconcile.figures import Foreign, Place, differing_from_ledger
 from pipelines.reconcile.hours import HOUR, LOOKS_BACK, Window, floor_hour, from_ms, hours_of, in_ms, settled_until
 from pipelines.reconcile.retired import Gone
 from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange, RowStatus
@@ -63,6 +63,8 @@ class FirstLevel:
         table.many |= many
         invalid, refused = self._invalid(said)
         compared = Compared(self.topic, said, windows, table, found.figures, found.strays, invalid, refused)
+        compared.foreign = self._foreign(found.foreign)
+        compared.notes += [f.told(self.topic) for f in compared.foreign]
         compared.notes += [f"{name} has too many values to be counted: not compared by values" for name in sorted(many)]
         self._against_ledger(compared, {in_ms(h) for w in windows for h in hours_of(w)})
         if compared.differs:
@@ -76,6 +78,15 @@ class FirstLevel:
         gone = {store: {c.unit.day for c in found.get(store, ())} & days for store in (VALID, DOCUMENTS)}
         refused = frozenset(c.partition for c in found.get(INVALID, ()))
         return Gone(frozenset(gone[VALID]), frozenset(gone[DOCUMENTS]), refused)
+
+    def _foreign(self, found: Sequence[Foreign]) -> list[Foreign]:
+        """Documents that are nobody's: those of other topics that a job has read are at home in these indices too."""
+        others = {f.topic for f in found} - {self.topic, ""}
+        if others:
+            is_other = F.col("topic").isin(sorted(others))
+            read = self.tables.read(LEDGER).where((F.col("query") == INDEX) & is_other).select("topic").distinct()
+            others -= {r["topic"] for r in read.collect()}
+        return [f for f in found if f.topic in {*others, self.topic, ""}]
 
     def _against_ledger(self, compared: Compared, hours: set[int]) -> None:
         """Places where a side is not what its job has confirmed, replayed rows counted in."""
@@ -104,20 +115,22 @@ class FirstLevel:
         return {(r["kafka_partition"], r["hour_ms"]): (r["records"], r["hashes"]) for r in found}
 
     def _invalid(self, said: Said) -> tuple[dict[datetime, int], tuple[OffsetRange, ...]]:
-        """Invalid rows of the window's batches by hour, and where they are not as many as were refused."""
+        """Invalid rows of the window's batches by hour, and where they are not those that were refused, each once."""
         ranges = said.refused()
         if not ranges:
             return {}, ()
         rows = self.tables.read(INVALID).where(inside(ranges))
         hour = F.date_trunc("hour", "kafka_timestamp").alias("hour_at")
-        held: dict[int, int] = {}
+        held: dict[int, tuple[int, int]] = {}
         by_hour: dict[datetime, int] = {}
-        for r in rows.groupBy("kafka_partition", hour).count().collect():
-            held[r["kafka_partition"]] = held.get(r["kafka_partition"], 0) + r["count"]
+        sums = (F.count("*").alias("count"), F.countDistinct("kafka_offset").alias("records"))
+        for r in rows.groupBy("kafka_partition", hour).agg(*sums).collect():
+            count, records = held.get(r["kafka_partition"], (0, 0))
+            held[r["kafka_partition"]] = count + r["count"], records + r["records"]
             at = from_ms(in_ms(r["hour_at"].astimezone()))
             by_hour[at] = by_hour.get(at, 0) + r["count"]
-        expected = said.jobs[INGEST].partitions
-        return by_hour, tuple(r for r in ranges if held.get(r.partition, 0) != expected[r.partition].refused)
+        expected = {p: found.refused for p, found in said.jobs[INGEST].partitions.items()}
+        return by_hour, tuple(r for r in ranges if held.get(r.partition, (0, 0)) != (expected[r.partition],) * 2)
 
     def _valid(self) -> DataFrame:
         return self.tables.read(VALID).where(F.col("kafka_topic") == self.topic)

@@ -9,19 +9,24 @@ from typing import Any, Protocol
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
-from pipelines.reconcile.figures import Figures, Place
+from pipelines.reconcile.figures import Figures, Foreign, Place
 from pipelines.reconcile.hours import Window
 from pipelines.reconcile.model import Counts, OpenFindings, Past, Run
 from pipelines.records import OffsetRange
 
 
 class FoundDocuments(Protocol):
-    """Figures of documents. ``strays``: index → documents in it that belong into another one."""
+    """Figures of documents. ``strays``: index → documents in it that belong into another one.
+
+    ``foreign``: documents there that are not of the topic, or lack their coordinates.
+    """
 
     @property
     def figures(self) -> Figures: ...
     @property
     def strays(self) -> Mapping[str, int]: ...
+    @property
+    def foreign(self) -> Sequence[Foreign]: ...
 
 
 class DocumentFigures(Protocol):

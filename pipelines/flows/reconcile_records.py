@@ -7,7 +7,7 @@ the indices, the tables of refused rows, and Kafka while it has it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from pyspark.sql import Column, DataFrame
@@ -17,22 +17,24 @@ from pyspark.sql.types import StructType
 from pipelines.contracts.writer import Field
 from pipelines.flows.caching import settle
 from pipelines.flows.ports import SchemaSource, TableStore
+from pipelines.flows.reconcile_duplicates import firsts
 from pipelines.flows.reconcile_ports import DocumentFigures, DocumentReader
+from pipelines.flows.reconcile_suspects import Suspects
 from pipelines.flows.reconcile_truth import Truth
+from pipelines.ingest.coordinates import inside
 from pipelines.ingest.documents import DAY, documents
+from pipelines.ingest.route import event_time
 from pipelines.ingest.validate import canonical
 from pipelines.reconcile import rows as table_rows
-from pipelines.reconcile.compare import AT, FIELDS, is_odd, side_by_side, taken_apart
-from pipelines.reconcile.figures import Figures, Place, differing
+from pipelines.reconcile.compare import AT, FIELDS, is_odd, misdated, side_by_side, taken_apart
+from pipelines.reconcile.figures import Place, differing
 from pipelines.reconcile.findings import findings
-from pipelines.reconcile.holes import holes
+from pipelines.reconcile.holes import doubles, holes, refusals
 from pipelines.reconcile.hours import Window, in_ms
 from pipelines.reconcile.model import Side
-from pipelines.reconcile.retired import Gone
 from pipelines.reconcile.sample import chosen
 from pipelines.reconcile.spots import Spots
-from pipelines.reconcile.witnesses import Bounds
-from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange
+from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID
 
 MOST_NARROWED = 64
 """Places whose blocks are told apart; where more differ, they are read as a whole."""
@@ -40,30 +42,6 @@ FEWEST_NARROWED = 20_000
 """Records that are sooner read than narrowed down."""
 MOST_LOOKED_UP = 10_000
 """Documents that are looked for by their id when they are nowhere else."""
-
-
-@dataclass(slots=True)
-class Suspects:
-    """What the first level could not explain.
-
-    ``places``: table and documents differ. ``whole``: one of them differs from its job's ledger. ``short``: those where
-    this is the table. ``refused``: batches that have lost or gained invalid rows. ``strays``: indices with documents
-    of other days. ``points``: coordinates to compare whatever the figures say, instead of all these. ``gone``: what
-    was removed for its age.
-    """
-
-    windows: Sequence[Window]
-    bounds: Bounds
-    table: Figures = field(default_factory=Figures)
-    documents: Figures = field(default_factory=Figures)
-    places: set[Place] = field(default_factory=set)
-    whole: set[Place] = field(default_factory=set)
-    short: set[Place] = field(default_factory=set)
-    refused: tuple[OffsetRange, ...] = ()
-    strays: set[str] = field(default_factory=set)
-    points: tuple[tuple[int, int], ...] = ()
-    deep: bool = False
-    gone: Gone = field(default_factory=Gone)
 
 
 @dataclass
@@ -143,12 +121,13 @@ class Records:
     def _as_documents(self, valid: DataFrame, added: Sequence[Field], fields: Sequence[str]) -> DataFrame:
         """Rows of the valid table as the documents that they should have."""
         computed = F.crc32(canonical().cast("binary")).alias("computed_hash")
-        made = documents(valid.select("*", computed), added, ("ingested_at", "computed_hash"))
+        rows = valid.select("*", computed, misdated().alias("misdated")).withColumn("event_time", event_time())
+        made = documents(rows, added, ("ingested_at", "computed_hash", "misdated"))
         index = F.concat(F.lit(self.sums.index_prefix), F.lit("-"), F.col(DAY)).alias("es_index")
         at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
         ingested = F.unix_millis("ingested_at").alias("ingested_ms")
         times = F.lit(1).cast("bigint").alias("times")
-        return made.select(*at, times, *(f"`{name}`" for name in fields), index, ingested, "computed_hash")
+        return made.select(*at, times, *(f"`{name}`" for name in fields), index, ingested, "computed_hash", "misdated")
 
     def _rows_of_orphans(self, odd: DataFrame, added: Sequence[Field], fields: Sequence[str]) -> DataFrame:
         """Rows, wherever they are, at the coordinates of documents that have none where was looked."""
@@ -195,14 +174,11 @@ class Records:
             return odd.join(self._points(suspects.points).select(*AT, hour), list(AT), "full_outer")
         if not suspects.short and not suspects.refused:
             return odd.withColumn("hole", F.lit(None).cast("bigint"))
-        ledger = self.tables.read(LEDGER).where((F.col("topic") == self.topic) & (F.col("query") == "ingest"))
         stored = [self.tables.read(t).where(self._of_topic()) for t in (VALID, INVALID)]
         cells = {(p.partition, p.hour_ms) for p in suspects.short}
-        return odd.join(
-            settle(holes(ledger, stored, cells, suspects.refused, in_ms(suspects.windows[0][0]))),
-            list(AT),
-            "full_outer",
-        )
+        lost = holes(self._batches("ingest"), stored, cells, suspects.refused, in_ms(suspects.windows[0][0]))
+        both = lost.unionByName(doubles(stored[1].where(inside(suspects.refused))))
+        return odd.join(settle(both), list(AT), "full_outer")
 
     def _points(self, points: Sequence[tuple[int, int]]) -> DataFrame:
         spark = self.tables.read(VALID).sparkSession
@@ -216,12 +192,22 @@ class Records:
         if "truth" not in told.columns:  # nothing that Kafka could tell
             silent = (F.lit(None).cast(odd.schema["row"].dataType), F.lit(None).cast("struct<at:bigint,reason:string>"))
             witnessed = witnessed.withColumn("truth", silent[0]).withColumn("refused", silent[1])
+        witnessed = self._with_firsts(settle(witnessed))
         for table, name in ((INVALID, "logs_invalid"), (ES_INVALID, "es_invalid")):
-            reason = F.struct("status", F.col("error_message").alias("reason")).alias(name)
-            at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
-            rows = self._at(table, odd.select(*AT)).select(*at, reason).dropDuplicates(list(AT))
+            rows = refusals(self._at(table, odd.select(*AT)), name)
             witnessed = witnessed.join(rows, list(AT), "left")
         return witnessed.join(others, list(AT), "left")
+
+    def _with_firsts(self, witnessed: DataFrame) -> DataFrame:
+        """Add ``first``: of a valid record without a row the one whose request id it repeats."""
+        truth = F.col("truth")
+        fresh = witnessed.where(F.col("row").isNull() & truth.isNotNull())
+        placed = fresh.select(*AT, truth["request_id"].alias("request_id"), truth["timestamp"].alias("timestamp"))
+        found = firsts(placed, self.tables.read(VALID).where(self._of_topic()), self._batches("ingest"))
+        return witnessed.join(found, list(AT), "left")
+
+    def _batches(self, job: str) -> DataFrame:
+        return self.tables.read(LEDGER).where((F.col("topic") == self.topic) & (F.col("query") == job))
 
     def _at(self, table: str, places: DataFrame) -> DataFrame:
         """Rows of a table with these coordinates."""
@@ -234,9 +220,10 @@ class Records:
 
 
 def _placed(found: DataFrame) -> DataFrame:
-    """Documents, held to be the records whose coordinates they have."""
+    """Documents, held to be the records whose coordinates they have; those without are nobody's, and told elsewhere."""
+    has_coordinates = F.col("kafka_partition").isNotNull() & F.col("kafka_offset").isNotNull()
     at = (F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset"))
-    return found.select(*at, "*")
+    return found.where(has_coordinates).select(*at, "*")
 
 
 def _between(hour: Column, window: tuple[datetime, datetime]) -> Column:

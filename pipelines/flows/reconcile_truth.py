@@ -39,16 +39,18 @@ class Truth:
     route: Router = field(default_factory=Router)
 
     def of(self, wanted: DataFrame, fields: Sequence[str]) -> DataFrame:
-        """Kafka's word on these coordinates: AT, ``truth``, ``refused`` and ``is_gone``, as findings need them.
+        """Kafka's word on these coordinates: AT, ``truth``, ``refused``, ``is_gone``, ``is_beyond``, for findings.
 
         Without ``truth`` and ``refused`` if Kafka has none of them.
         """
         wanted = settle(wanted.distinct())
         marks = self.broker.watermarks(self.topic)
-        is_gone = F.lit(False)
-        for partition, (earliest, _) in marks.items():
-            is_gone = is_gone | ((F.col("at_partition") == partition) & (F.col("at_offset") < earliest))
-        marked = wanted.select(*AT, F.when(is_gone, True).alias("is_gone"))
+        is_gone, is_beyond = F.lit(False), ~F.col("at_partition").isin(list(marks))
+        for partition, (earliest, latest) in marks.items():
+            is_here, offset = F.col("at_partition") == partition, F.col("at_offset")
+            is_gone = is_gone | (is_here & (offset < earliest))
+            is_beyond = is_beyond | (is_here & (offset >= latest))
+        marked = wanted.select(*AT, F.when(is_gone, True).alias("is_gone"), is_beyond.alias("is_beyond"))
         ranges = self._ranges(marked.where(F.col("is_gone").isNull()), marks)
         if not ranges:
             return marked

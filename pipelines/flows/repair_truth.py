@@ -18,6 +18,7 @@ from pipelines.contracts.rules import RuleSet
 from pipelines.contracts.writer import SchemaSet
 from pipelines.flows.caching import settle
 from pipelines.flows.ports import SchemaSource, TableStore
+from pipelines.flows.reconcile_duplicates import firsts
 from pipelines.flows.repair_origins import Origin, frame_of, origins, rows_at
 from pipelines.flows.repair_ports import DocumentFinder, KnownRules
 from pipelines.flows.repair_records import RULES, SOURCE, FoundRecords
@@ -25,11 +26,12 @@ from pipelines.ingest.coordinates import record_key
 from pipelines.ingest.judge import Judge
 from pipelines.ingest.route import COLUMN_TYPES, Routed, Router, Stamp
 from pipelines.ingest.stored import judge_stored
+from pipelines.reconcile.compare import AT
 from pipelines.reconcile.model import Side
 from pipelines.reconcile.repair_documents import OWN, rows_of
-from pipelines.reconcile.repair_plan import Place, Source, Step
+from pipelines.reconcile.repair_plan import JOB_OF, Action, Place, Source, Step
 from pipelines.reconcile.repair_reads import reads
-from pipelines.records import COORDINATES, ES_INVALID, INVALID, VALID, OffsetRange, RowStatus
+from pipelines.records import COORDINATES, ES_INVALID, INVALID, LEDGER, VALID, OffsetRange, RowStatus
 
 _VALUES = ("topic", "partition", "offset", "timestamp", "key", "value", "headers")
 _BAD_ROWS = (*COORDINATES, "kafka_timestamp", "key", "raw", "headers")
@@ -106,15 +108,32 @@ class Truth:
         else:
             judged = frame.transform(self.judge(stamp.schemas, stamp.rules))
         judged = settle(judged.join(F.broadcast(at), list(COORDINATES), "left_semi"))
-        routed = self.route(judged, self._duplicates(steps), stamp, explained=True)
+        routed = self.route(judged, self._duplicates(steps, judged), stamp, explained=True)
         return _marked(routed, source, fingerprint)
 
-    def _duplicates(self, steps: Sequence[Step]) -> DataFrame | None:
-        """What ``ingest`` refused though schema and rules find nothing wrong with it was a duplicate."""
+    def _duplicates(self, steps: Sequence[Step], judged: DataFrame) -> DataFrame | None:
+        """What ``ingest`` refused though schema and rules find nothing wrong with it was a duplicate.
+
+        And so is what would be inserted beside the row that has its request id.
+        """
         refused = sorted({s.place for s in steps if s.side is Side.INVALID})
-        if not refused:
+        inserted = sorted({s.place for s in steps if s.action is Action.INSERT_ROW})
+        if not refused and not inserted:
             return None
-        return frame_of(self.tables, self.topic, refused).select(record_key().alias("record_key"))
+        found = frame_of(self.tables, self.topic, refused).select(*COORDINATES[1:])
+        if inserted:
+            at = frame_of(self.tables, self.topic, inserted)
+            fresh = judged.where("is_valid").join(F.broadcast(at), list(COORDINATES), "left_semi")
+            placed = fresh.withColumnsRenamed({"kafka_partition": "at_partition", "kafka_offset": "at_offset"})
+            found = found.union(firsts(placed, self._of_topic(VALID), self._batches()).select(*AT))
+        return found.select(record_key().alias("record_key"))
+
+    def _of_topic(self, table: str) -> DataFrame:
+        return self.tables.read(table).where(F.col("kafka_topic") == self.topic)
+
+    def _batches(self) -> DataFrame:
+        is_ours = (F.col("topic") == self.topic) & (F.col("query") == JOB_OF[Side.TABLE])
+        return self.tables.read(LEDGER).where(is_ours)
 
     def _from_kafka(self, places: Sequence[Place]) -> DataFrame | None:
         marks = self.broker.watermarks(self.topic)
@@ -140,8 +159,7 @@ class Truth:
         return both[0].unionByName(both[1]).dropDuplicates(list(COORDINATES)).toDF(*_VALUES)
 
     def _from_table(self, places: Sequence[Place]) -> DataFrame:
-        rows = self.tables.read(VALID).where(F.col("kafka_topic") == self.topic)
-        return rows_at(rows, places, frame_of(self.tables, self.topic, places))
+        return rows_at(self._of_topic(VALID), places, frame_of(self.tables, self.topic, places))
 
     def _from_documents(self, places: Sequence[Place], schemas: SchemaSet) -> DataFrame:
         columns = {f.name: COLUMN_TYPES[f.type] for f in schemas.reader.fields}

@@ -2,7 +2,7 @@
 
 Both sides come in the same columns: FIELDS of a document, ``at_partition`` and ``at_offset`` for the record that they
 are held to be, and ``es_index``. A row's is the index its document belongs into; it has ``ingested_ms`` and
-``computed_hash`` as well.
+``computed_hash`` as well, and ``misdated``: what of the columns made of its timestamp does not fit it.
 """
 
 from __future__ import annotations
@@ -20,8 +20,19 @@ OF_KAFKA = (*LOG_FIELDS, "schema_id", "content_hash", "kafka_timestamp")
 """What a fresh look at Kafka tells, whatever the rules and schemas are by now."""
 FIELDS = (*OF_KAFKA, "@timestamp", "warnings", "kafka_topic", "kafka_partition", "kafka_offset")
 """What every document holds."""
-BESIDE = ("es_index", "ingested_ms", "computed_hash")
+BESIDE = ("es_index", "ingested_ms", "computed_hash", "misdated")
 """What a row has more."""
+
+
+def misdated() -> Column:
+    """Those of ``event_time``, ``date`` and ``hour`` that are not what ``timestamp`` makes of them."""
+    made = F.timestamp_millis("timestamp")
+    expected = {"event_time": made, "date": F.to_date(made), "hour": F.hour(made)}
+    each = [
+        F.struct(F.lit(n).alias("field"), e.cast("string").alias("expected"), F.col(n).cast("string").alias("found"))
+        for n, e in expected.items()
+    ]
+    return F.filter(F.array(*each), lambda one: ~one["expected"].eqNullSafe(one["found"]))
 
 
 def side_by_side(rows: DataFrame, documents: DataFrame, fields: Sequence[str]) -> DataFrame:
@@ -50,4 +61,5 @@ def is_odd(fields: Sequence[str]) -> Column:
     is_single = (F.col("rows") == 1) & (F.size("documents") == 1)
     is_placed = (document["es_id"] == row["request_id"]) & (document["es_index"] == row["es_index"])
     is_intact = row["computed_hash"].isNull() | (row["computed_hash"] == row["content_hash"])
-    return ~F.coalesce(reduce(Column.__and__, [is_single, is_placed, is_intact, *same]), F.lit(False))
+    is_dated = F.size(row["misdated"]) == 0
+    return ~F.coalesce(reduce(Column.__and__, [is_single, is_placed, is_intact, is_dated, *same]), F.lit(False))

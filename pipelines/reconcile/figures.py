@@ -19,8 +19,14 @@ SUMMED = (
     "status_code",
     "kafka_offset",
     "schema_id",
+    "@timestamp",
+    "kafka_timestamp",
 )
-VALUED = ("http_method", "status_code", "api_endpoint")
+VALUED = ("http_method", "status_code", "api_endpoint", "warnings")
+"""Of ``warnings`` every code counts; a record has none, or several."""
+
+LARGE = ("timestamp", "@timestamp", "kafka_timestamp")
+"""Fields whose sums are so large that their ends are lost."""
 
 WHOLE = -1
 """Block of a place that is not cut into blocks."""
@@ -36,6 +42,25 @@ class Place(NamedTuple):
     partition: int
     hour_ms: int
     block: int = WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """Documents that no record has: of another topic (empty: of none), or of ours without partition or offset.
+
+    ``examples``: some of their ids.
+    """
+
+    index: str
+    topic: str
+    records: int
+    examples: tuple[str, ...] = ()
+
+    def told(self, topic: str) -> str:
+        """A line for a person. ``topic``: ours."""
+        of = f"topic {self.topic[:80]!r}, which no job has ever read" if self.topic else "no topic"
+        why = "no partition or offset" if self.topic == topic else of
+        return f"{self.records:,} documents in {self.index} are of {why}, for example id {', '.join(self.examples)}"
 
 
 @dataclass(slots=True)

@@ -14,7 +14,8 @@ from pipelines.reconcile.witnesses import HOUR_MS, Bounds, Record, Said
 _NAMES = tuple(f.name for f in fields(Said))
 _SAID = f"array<struct<{','.join(f'{name}:string' for name in _NAMES)}>>"
 _WITNESSES = (
-    *("at_partition", "at_offset", "rows", "row", "documents", "truth", "refused", "is_gone", "hole"),
+    *("at_partition", "at_offset", "rows", "row", "documents", "truth", "refused", "first", "is_gone", "is_beyond"),
+    "hole",
     *("logs_invalid", "es_invalid", "others"),
 )
 
@@ -22,12 +23,12 @@ _WITNESSES = (
 def findings(odd: DataFrame, bounds: Bounds, personal: frozenset[str], topic: str) -> DataFrame:
     """One row per finding, in the columns of the table of findings as far as a comparison knows them.
 
-    In: the columns of ``side_by_side``; ``truth`` (struct as ``row``), ``refused`` (struct<at: ms, reason>),
-    ``is_gone``, ``hole`` (hour in ms), ``logs_invalid``, ``es_invalid`` (struct<status, reason>) and ``others``: see
-    Record. These are records that are known to be odd, so they may pass through Python.
+    In: the columns of ``side_by_side``; ``truth`` (struct as ``row``), ``refused`` (struct<at: ms, reason>), ``first``,
+    ``is_gone``, ``is_beyond``, ``hole`` (hour in ms), ``logs_invalid``, ``es_invalid`` (struct<status, reason, rows,
+    at: ms>) and ``others``: see Record. These are records that are known to be odd, so they may pass through Python.
     """
     judge = F.udf(_Judge(bounds, personal), _SAID)
-    moment = _known("timestamp", F.col("refused")["at"], F.col("hole"))
+    moment = _known("timestamp", F.col("refused")["at"], F.col("logs_invalid")["at"], F.col("hole"))
     told = odd.select(
         F.lit(topic).alias("kafka_topic"),
         F.col("at_partition").alias("kafka_partition"),
@@ -63,9 +64,12 @@ def _record(values: Mapping[str, Any], personal: frozenset[str]) -> Record:
         documents=values["documents"] or (),
         truth=values["truth"],
         refused=refused["reason"] or "" if refused else None,
+        first=values["first"],
         is_gone=bool(values["is_gone"]),
+        is_beyond=bool(values["is_beyond"]),
         is_hole=values["hole"] is not None,
         logs_invalid=(logs["status"], logs["reason"]) if logs else None,
+        logs_rows=logs["rows"] if logs else 0,
         es_invalid=(es["status"], es["reason"]) if es else None,
         others=values["others"],
         personal=personal,

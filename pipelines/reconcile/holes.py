@@ -1,11 +1,11 @@
-"""Offsets that the ledger counts and no table holds."""
+"""Offsets that the ledger counts and no table holds, and those that a table of bad rows holds more than once."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import reduce
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from pipelines.reconcile.hours import from_ms
@@ -42,6 +42,23 @@ def holes(
     missing = F.explode(F.sequence(F.col("last") + 1, F.col("kafka_offset") - 1)).alias("at_offset")
     each = gaps.select(F.col("partition").alias("at_partition"), missing, "hole")
     return each.dropDuplicates(["at_partition", "at_offset"])
+
+
+def doubles(bad_rows: DataFrame) -> DataFrame:
+    """Coordinates that are there more than once, in the columns of ``holes``; ``hole`` is null."""
+    each = bad_rows.groupBy(*_at()).count().where("count > 1")
+    return each.select("at_partition", "at_offset", F.lit(None).cast("bigint").alias("hole"))
+
+
+def refusals(bad_rows: DataFrame, name: str) -> DataFrame:
+    """One row per coordinates with what the witness ``name`` says: struct<status, reason, rows, at: ms>."""
+    first = [F.first("status").alias("status"), F.first("error_message").alias("reason")]
+    of_all = [F.count("*").alias("rows"), F.min(F.unix_millis("kafka_timestamp")).alias("at")]
+    return bad_rows.groupBy(*_at()).agg(F.struct(*first, *of_all).alias(name))
+
+
+def _at() -> tuple[Column, Column]:
+    return F.col("kafka_partition").alias("at_partition"), F.col("kafka_offset").alias("at_offset")
 
 
 def _batches(

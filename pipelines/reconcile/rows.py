@@ -36,15 +36,33 @@ def summed(rows: DataFrame, block_size: int | None = None, without: Collection[s
     keys = [F.col("kafka_partition"), hour.alias("hour_ms")]
     keys += [F.floor(F.col("kafka_offset") / block_size).alias("block")] if block_size else []
     names = _KEYS if block_size else _KEYS[:2]
-    sums = [F.sum(name).alias(f"sum_{name}") for name in SUMMED]
-    groups = rows.groupBy(*keys, *valued).agg(F.count("*").alias("records"), *sums)
-    pairs = [F.struct(F.lit(n).alias("name"), F.col(n).cast("string").alias("value")) for n in valued]
+    sums = [F.sum(_number(name)).alias(f"sum_{name}") for name in SUMMED]
+    codes = F.col("warnings")["code"].alias("warnings")
+    by = [codes if name == "warnings" else F.col(name) for name in valued]
+    groups = rows.groupBy(*keys, *by).agg(F.count("*").alias("records"), *sums)
+    pairs = [
+        F.struct(F.lit(n).alias("name"), F.col(n).cast("string").alias("value")) for n in valued if n != "warnings"
+    ]
     whole = F.struct(F.lit(None).cast("string").alias("name"), F.lit(None).cast("string").alias("value"))
-    told = groups.select(
-        *names, "records", *(f"sum_{n}" for n in SUMMED), F.explode(F.array(whole, *pairs)).alias("of")
-    )
+    each = F.explode(_with_codes(F.array(whole, *pairs), valued)).alias("of")
+    told = groups.select(*names, "records", *(f"sum_{n}" for n in SUMMED), each)
     totals = [F.sum(c).alias(c) for c in ("records", *(f"sum_{n}" for n in SUMMED))]
     return told.groupBy(*names, F.col("of")["name"].alias("name"), F.col("of")["value"].alias("value")).agg(*totals)
+
+
+def _number(name: str) -> Column:
+    """A summed field of a document, as a row has it."""
+    special = {"@timestamp": F.col("timestamp"), "kafka_timestamp": F.unix_millis("kafka_timestamp")}
+    return special.get(name, F.col(name))
+
+
+def _with_codes(told: Column, valued: Collection[str]) -> Column:
+    """And each code of the warnings once, as Elasticsearch counts it."""
+    if "warnings" not in valued:
+        return told
+    none = F.array().cast("array<string>")
+    codes = F.array_distinct(F.coalesce(F.col("warnings"), none))
+    return F.concat(told, F.transform(codes, lambda c: F.struct(F.lit("warnings").alias("name"), c.alias("value"))))
 
 
 def figures(found: Iterable[Row]) -> Figures:

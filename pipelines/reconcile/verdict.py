@@ -5,6 +5,11 @@ from __future__ import annotations
 from pipelines.reconcile.model import Verdict
 
 
+def doubted(word: Verdict | None) -> Verdict | None:
+    """The verdict where something is wrong that is no record's: at least a warning."""
+    return Verdict.WARNING if word is Verdict.OK else word
+
+
 def verdict(records: int, discrepant: int, lost: int, *, investigate: float, escalate: float) -> Verdict:
     """The verdict of a run. Source: spec/1.
 

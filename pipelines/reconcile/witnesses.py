@@ -17,6 +17,7 @@ from pipelines.records import RowStatus
 HOUR_MS = 3_600_000
 
 NO_ROW = "Kafka has it, and it is valid; neither valid nor invalid holds it"
+DUPLICATE = "Kafka has it, and it is a duplicate: its request_id is that of"
 NO_ROW_REPLAYED = "a replay brought it back, and the row is gone"
 NOBODY_KNOWS = "the ledger counts it, neither valid nor invalid holds it, and Kafka has dropped it"
 NO_DOCUMENT = "the job has confirmed it, and no index holds it"
@@ -26,6 +27,7 @@ AGAIN = "the same record once more"
 ELSEWHERE = "its timestamp belongs into another index"
 OTHER_VALUE = "it is not what Kafka has"
 OTHER_THAN_ROW = "it is not what the table holds; Kafka has dropped the record, or has it as it was before a replay"
+OTHER_TIME = "it does not fit the timestamp of the row"
 OTHER_HASH = "the ten fields give another hash"
 
 
@@ -62,9 +64,10 @@ class Record:
 
     ``rows``: how many the valid table has; ``row``: one of them, as the document it should have. ``documents``: those
     that are held to be it. ``truth``: the same as Kafka has it, if that is valid. ``refused``: why it is invalid, if
-    Kafka has it so. ``is_gone``: Kafka has dropped it. ``is_hole``: the ledger counts it, and neither table of
-    ``ingest`` has it. ``logs_invalid``, ``es_invalid``: status and reason of a row of these tables. ``others``: why the
-    document of its id is rightly that of another record.
+    Kafka has it so; ``first``: whose ``request_id`` it has, if it is a duplicate. ``is_gone``: Kafka has dropped it.
+    ``is_beyond``: Kafka has no such coordinates yet. ``is_hole``: the ledger counts it, and neither table of ``ingest``
+    has it. ``logs_invalid``, ``es_invalid``: status and reason of a row of these tables; ``logs_rows``: how many the
+    former has. ``others``: why the document of its id is rightly that of another record.
     """
 
     partition: int
@@ -74,9 +77,12 @@ class Record:
     documents: Sequence[Mapping[str, Any]] = ()
     truth: Mapping[str, Any] | None = None
     refused: str | None = None
+    first: str | None = None
     is_gone: bool = False
+    is_beyond: bool = False
     is_hole: bool = False
     logs_invalid: tuple[str, str | None] | None = None
+    logs_rows: int = 0
     es_invalid: tuple[str, str | None] | None = None
     others: str | None = None
     personal: frozenset[str] = field(default=frozenset())
@@ -89,7 +95,7 @@ class Record:
     def findings(self, bounds: Bounds) -> Iterator[Said]:
         """Everything that is wrong with it."""
         yield from self._of_table(bounds)
-        if self.known is not None and not (self.row is None and self.is_refused):
+        if self.known is not None and not (self.row is None and (self.is_refused or self.is_duplicate)):
             yield from self._of_documents(self.known, bounds)
             yield from self._of_content(self.known)
 
@@ -101,19 +107,27 @@ class Record:
     def is_refused(self) -> bool:
         return self.logs_invalid is not None and not self.is_replayed
 
+    @property
+    def is_duplicate(self) -> bool:
+        return self.first is not None and not self.is_replayed
+
     def _of_table(self, bounds: Bounds) -> Iterator[Said]:
         """Is there one row, or a reason why not?"""
         if self.rows > 1:
             yield Said(Kind.DOUBLED, Side.TABLE, f"{self.rows} rows of it")
+        if self.logs_rows > 1:
+            yield Said(Kind.DOUBLED, Side.INVALID, f"{self.logs_rows} rows of it")
         if self.row is not None:
             return
         if self.logs_invalid is not None and self.is_refused:
             if self.documents:
                 yield _explained(Side.TABLE, self.logs_invalid[1])
-        elif self.offset >= bounds.ingest.get(self.partition, 0):
+        elif not self.is_beyond and self.offset >= bounds.ingest.get(self.partition, 0):
             return
         elif self.is_replayed:
             yield Said(Kind.MISSING, Side.TABLE, NO_ROW_REPLAYED)
+        elif self.truth is not None and self.is_duplicate:
+            yield Said(Kind.MISSING, Side.INVALID, f"{DUPLICATE} {self.first}")
         elif self.truth is not None:
             yield Said(Kind.MISSING, Side.TABLE, NO_ROW)
         elif self.is_hole and self.is_gone:
@@ -154,6 +168,8 @@ class Record:
                 if self.row[name] != known[name]:
                     is_other = is_other or name == "content_hash"
                     yield self._differs(Side.TABLE, name, known[name], self.row[name], OTHER_VALUE)
+            for derived in self.row["misdated"] or ():
+                yield self._differs(Side.TABLE, derived["field"], derived["expected"], derived["found"], OTHER_TIME)
             computed = self.row["computed_hash"]
             if computed != self.row["content_hash"] and not is_other:
                 yield self._differs(Side.TABLE, "content_hash", computed, self.row["content_hash"], OTHER_HASH)

@@ -21,14 +21,18 @@ from pipelines.contracts.canonical import content_hash
 from pipelines.errors import SinkUnavailable
 from pipelines.flows import reconcile_records
 from pipelines.flows.reconcile import Wanted
+from pipelines.flows.repair_report import Pace as RepairPace
 from pipelines.flows.replay_report import Pace
 from pipelines.reconcile.model import Run, RunState, Verdict
-from pipelines.records import FINDINGS, LEDGER, REPAIRS, RUNS, VALID
+from pipelines.records import FINDINGS, INVALID, LEDGER, REPAIRS, RUNS, VALID
 from pipelines.settings import ROOT
 from tests.commands import sdp_here
+from tests.integration.mending import deeds
 from tests.world import NOW_MS, World, fields, record
 
 HOUR_MS = 3_600_000
+OF_JOBS = ("warnings", "@timestamp", "kafka_timestamp")
+"""Fields of a document that no record has."""
 
 OLDER_LEDGER = """query STRING, query_id STRING, batch_id BIGINT, topic STRING, partition INT, from_offset BIGINT,
     until_offset BIGINT, valid BIGINT, invalid BIGINT, gaps BIGINT, lost BIGINT, rule_set_fingerprint STRING,
@@ -109,7 +113,7 @@ def found(world: World, state: str = "open") -> set[tuple[str, str, int, int, st
 
 
 def fill(world: World, hours: int = 4, each: int = 30) -> dict[tuple[int, int], dict[str, Any]]:
-    """Coordinates → record; spread evenly over partitions and hours 6 to 3 ago, with a few bad ones between."""
+    """Coordinates → record; spread evenly over partitions and hours 6 to 3 ago, then a broken one and a duplicate."""
     sent: dict[tuple[int, int], dict[str, Any]] = {}
     for partition in range(12):
         values = []
@@ -119,7 +123,7 @@ def fill(world: World, hours: int = 4, each: int = 30) -> dict[tuple[int, int], 
             value = record(timestamp=when, response_time_ms=n, payload_size=100 + n, **texts)
             sent[partition, n] = value
             values.append(world.encode(value))
-        world.send([*values, b"garbage"], partition=partition)
+        world.send([*values, b"garbage", values[-1]], partition=partition)
     return sent
 
 
@@ -129,7 +133,7 @@ class Vandal:
     def __init__(self, world: World, sent: dict[tuple[int, int], dict[str, Any]]) -> None:
         self.world, self.sent = world, sent
         self.client = Elasticsearch(world.settings.elasticsearch.url)
-        self.table = f"{world.settings.metastore.database}.{VALID}"
+        self.database = world.settings.metastore.database
 
     def place(self, at: tuple[int, int]) -> dict[str, Any]:
         return {"index": index_of(self.world, self.sent[at]["timestamp"]), "id": self.sent[at]["request_id"]}
@@ -141,18 +145,22 @@ class Vandal:
     def alter(self, at: tuple[int, int], **changes: Any) -> None:
         self.client.update(**self.place(at), doc=changes)
 
-    def copy(self, at: tuple[int, int], **to: str) -> None:
-        source = self.client.get(**self.place(at))["_source"]
-        self.client.index(**{**self.place(at), **to}, document=source)
+    def copy(self, at: tuple[int, int], changes: dict[str, Any] | None = None, **to: str) -> None:
+        source = self.client.get(**self.place(at))["_source"] | (changes or {})
+        self.client.index(**{**self.place(at), **to}, document={k: v for k, v in source.items() if v is not None})
 
-    def rows(self, *places: tuple[int, int]) -> str:
+    def where(self, *places: tuple[int, int]) -> str:
         return " OR ".join(f"(kafka_partition = {p} AND kafka_offset = {o})" for p, o in places)
 
-    def delete_rows(self, *places: tuple[int, int]) -> None:
-        self.world.spark.sql(f"DELETE FROM {self.table} WHERE {self.rows(*places)}")
+    def delete_rows(self, *places: tuple[int, int], table: str = VALID) -> None:
+        self.world.spark.sql(f"DELETE FROM {self.database}.{table} WHERE {self.where(*places)}")
 
-    def double_rows(self, *places: tuple[int, int]) -> None:
-        self.world.spark.sql(f"INSERT INTO {self.table} SELECT * FROM {self.table} WHERE {self.rows(*places)}")
+    def change_rows(self, how: str, *places: tuple[int, int]) -> None:
+        self.world.spark.sql(f"UPDATE {self.database}.{VALID} SET {how} WHERE {self.where(*places)}")
+
+    def double_rows(self, *places: tuple[int, int], table: str = VALID) -> None:
+        name = f"{self.database}.{table}"
+        self.world.spark.sql(f"INSERT INTO {name} SELECT * FROM {name} WHERE {self.where(*places)}")
 
 
 def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +177,7 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     assert reconcile(world, window=long_ago).complete_until == WINDOW[1]
     assert [h.table for h in clean.hours] == [h.documents for h in clean.hours] == [360] * 4
     assert [h.ledger_ingest for h in clean.hours] == [h.ledger_index for h in clean.hours] == [360] * 4
-    assert all((o.uncovered, o.doubled, o.covered) == (0, 0, 121) for o in clean.offsets)
+    assert all((o.uncovered, o.doubled, o.covered) == (0, 0, 122) for o in clean.offsets)
 
     vandal = Vandal(world, sent)
     vandal.delete((0, 0))
@@ -187,6 +195,14 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     vandal.delete(*lost_hour)
     vandal.delete((9, 9))
     vandal.delete_rows((9, 9))
+    beyond = {"kafka_partition": 7, "kafka_offset": 99_999_999}
+    vandal.copy((11, 30), id="beyond-the-end", changes=beyond)
+    vandal.copy((11, 31), id="nobody's", changes={"kafka_topic": None})
+    vandal.copy((11, 32), id="no-coordinates", changes={"kafka_partition": None, "kafka_offset": None})
+    vandal.copy((11, 33), id="of-another-topic", changes={"kafka_topic": "another"})
+    vandal.alter((11, 40), warnings=["odd"])
+    for offset, name in ((41, "@timestamp"), (42, "kafka_timestamp")):
+        vandal.alter((11, offset), **{name: sent[11, offset]["timestamp"] + HOUR_MS})
     vandal.alter((10, 10), timestamp=sent[10, 10]["timestamp"] + HOUR_MS)
     vandal.client.indices.refresh(index="*")
     expected: set[tuple[str, str, int, int, str | None]] = {
@@ -204,26 +220,32 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
         ("missing", "elasticsearch", 9, 9, None),
         ("missing", "valid", 9, 9, None),
         ("differs", "elasticsearch", 10, 10, "timestamp"),
+        ("extra", "elasticsearch", 7, 99_999_999, None),
+        *(("differs", "elasticsearch", 11, 40 + n, name) for n, name in enumerate(OF_JOBS)),
     }
     monkeypatch.setattr(reconcile_records, "FEWEST_NARROWED", 0)
     for settings in (world.settings, world.with_settings(reconcile={"block_offsets": 16})):
         run = bootstrap.reconcile(settings, world.spark).run(Wanted(window=WINDOW))
         assert found(world) == expected
-        assert (run.discrepant, run.lost) == (42, 35)
+        assert (run.discrepant, run.lost) == (46, 35)
+        told = [note for note in run.notes if note.startswith("1 documents")]
+        assert sum(id_ in note for note in told for id_ in ("nobody's", "no-coordinates", "of-another-topic")) == 3
         assert run.verdict is Verdict.ESCALATE
         assert run.complete_until == WINDOW[0]
     named = {(r["kafka_partition"], r["kafka_offset"]): r for r in world.table(FINDINGS).collect()}
-    assert all(r["request_id"] == sent[at]["request_id"] for at, r in named.items())
+    assert all(r["request_id"] == sent[at]["request_id"] for at, r in named.items() if at in sent)
     assert (named[1, 35]["expected"], named[1, 35]["found"]) == ("35", "999")
     assert (named[4, 100]["es_index"], named[3, 99]["es_id"]) == (yesterday, "another-id")
 
     vandal.alter((11, 11), user_agent="somebody else")
     before_deep = set(expected)
+    vandal.change_rows("event_time = event_time + INTERVAL 3 HOURS", (0, 7))
     expected.add(("differs", "elasticsearch", 11, 11, "user_agent"))
-    assert reconcile(world, window=WINDOW, run_id="first").discrepant == 42
+    assert reconcile(world, window=WINDOW, run_id="first").discrepant == 46
     deep = reconcile(world, window=WINDOW, deep=True, run_id="deep")
+    expected.add(("differs", "valid", 0, 7, "event_time"))
     assert found(world) == expected
-    assert deep.discrepant == 43
+    assert deep.discrepant == 48
     assert reconcile(world, window=WINDOW, run_id="deep") == deep
     assert world.table(RUNS).where("run_id = 'deep'").count() == 1
 
@@ -238,6 +260,25 @@ def test_seeded_faults_are_all_found_and_nothing_else(world: World, monkeypatch:
     assert {(f.kind, f.side, f.kafka_partition, f.kafka_offset, f.field) for f in seen} == before_deep
     assert bootstrap_repair.repair(world.settings, world.spark).findings("first") == len(before_deep - {gone})
 
+    vandal.delete_rows((11, 121), (10, 121), table=INVALID)
+    vandal.double_rows((10, 120), table=INVALID)  # so the partition has as many as before
+    lost = {("missing", "invalid", p, 121, None) for p in (10, 11)}
+    doubled = ("doubled", "invalid", 10, 120, None)
+    today = reconcile(world, window=around_now(world), run_id="of-today")
+    assert found(world) - expected == {*lost, doubled}
+    assert today.kinds == (("missing", "invalid", 2), ("doubled", "invalid", 1))
+    rows = world.table(VALID).count()
+    repair = bootstrap_repair.repair(world.settings, world.spark, again=again(world))
+    report = repair.run("of-today", "tester", RepairPace(0, 100))
+    assert deeds(report) == {
+        ("missing", "invalid", "insert_invalid_row", "kafka", "done"): 2,
+        ("doubled", "invalid", "nothing", "", "unrepairable"): 1,
+    }
+    assert (found(world, "repaired"), world.table(VALID).count()) == (lost, rows)
+    assert reconcile(world, window=around_now(world)).kinds == (("doubled", "invalid", 1),)
+    held = {p.partition: p for p in bootstrap.status(world.settings, world.spark).ingest().partitions}
+    assert (held[11].problems, held[0].problems) == ([], [])
+
 
 def conflicting_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str) -> None:
     """Another reconciliation writes first, once."""
@@ -248,6 +289,11 @@ def conflicting_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str) 
         raise ConcurrentAppendException("another run wrote first", "")
 
     monkeypatch.setattr(owner, method, fails)
+
+
+def again(world: World) -> Callable[[datetime, datetime, bool], str]:
+    """How a repair proves what it did."""
+    return lambda since, until, _: reconcile(world, window=(since, until)).run_id
 
 
 def around_now(world: World) -> tuple[datetime, datetime]:

@@ -22,9 +22,9 @@ steps:
 
 
 def drained(world: World, count: int) -> dict[tuple[int, int], dict[str, Any]]:
-    """So many valid records and one broken one per partition, taken by both jobs; place → document."""
+    """So many valid records and one broken one per partition, and a duplicate, taken by both jobs: place → document."""
     values = [world.encode(record(timestamp=NOW_MS - 1_000 - n, status_code=200 + n % 9)) for n in range(count)]
-    world.send([*values, *(world.encode(record(http_method="fetch")) for _ in range(12))])
+    world.send([*values, *(world.encode(record(http_method="fetch")) for _ in range(12)), values[0]])
     world.run("ingest")
     world.run("index")
     return {(d["kafka_partition"], d["kafka_offset"]): d for d in world.documents().values()}
@@ -62,13 +62,15 @@ def test_faults_of_every_kind_are_repaired(world: World) -> None:
     mending.delete_rows([(9, 10)], INVALID)
     mending.find("missing", "invalid", (9, 10))
     mending.find("extra", "elasticsearch", (8, 0), None, es_index=right, es_id=at[8, 0]["request_id"])
+    mending.find("missing", "valid", (0, 11), at[0, 0]["request_id"])  # it says so wrongly: it is a duplicate
     mending.save()
 
     broken = world.documents()
     dry = mending.repair(dry_run=True)
-    assert (dry.findings, world.documents()) == (16, broken)
+    assert (dry.findings, world.documents()) == (17, broken)
     assert {(k, s, a, f): n for (k, s, a, f, _), n in deeds(dry).items()} == {
         ("missing", "valid", "insert_row", "kafka"): 3,
+        ("missing", "valid", "insert_row", ""): 1,
         ("differs", "valid", "replace_row", "kafka"): 1,
         ("doubled", "valid", "keep_one_row", "kafka"): 2,
         ("missing", "elasticsearch", "write_document", "table"): 2,
@@ -84,7 +86,8 @@ def test_faults_of_every_kind_are_repaired(world: World) -> None:
     assert mending.audit() == []
 
     first = mending.repair(still=("doubled", "extra", moved, at[8, 0]["request_id"]))
-    assert (first.closed, first.left, first.is_clean) == (12, 4, False)
+    assert (first.closed, first.left, first.is_clean) == (12, 5, False)
+    assert deeds(first)["missing", "valid", "insert_row", "", "refused"] == 1
     assert world.valid() == before[0]
     assert world.invalid() == before[2]
     wrong_ones = {"doubled", "extra"}
@@ -92,19 +95,19 @@ def test_faults_of_every_kind_are_repaired(world: World) -> None:
     assert found == {i: d for i, d in before[1].items() if i != moved}
     audit = mending.audit()
     assert {(a["repair_id"], a["run_id"], a["who"]) for a in audit} == {(first.repair_id, "run-1", "tester")}
-    assert len(audit) == sum(first.deeds.values()) == 17
+    assert len(audit) == sum(first.deeds.values()) == 18
     [differs] = [a for a in audit if (a["kind"], a["side"]) == ("differs", "valid")]
     assert (differs["source"], differs["outcome"], differs["kafka_offset"]) == ("kafka", "done", 0)
     assert differs["message"] == "differed in api_endpoint, status_code"
 
     second = mending.repair("run-1", delete_extras=True)
-    assert (second.closed, second.left, second.is_clean) == (3, 1, False)
+    assert (second.closed, second.left, second.is_clean) == (3, 2, False)
     assert deeds(second)["extra", "elasticsearch", "remove_document", "table", "skipped"] == 1
     assert (world.valid(), world.documents(), world.invalid()) == before
     for index in {d["_index"] for d in before[1].values()}:
         held = mending.client.indices.get_settings(index=index, name="index.gc_deletes")
         assert not held.body, "an index still forgets deletions at once"
-    assert mending.repair("run-1", delete_extras=True).findings == 1
+    assert mending.repair("run-1", delete_extras=True).findings == 2
 
 
 def test_what_kafka_has_no_more_comes_from_whoever_is_intact(world: World, tmp_path: Path) -> None:

@@ -26,12 +26,15 @@ class FakeCluster:
 
     def __init__(self, most: int) -> None:
         self.most, self.asked = most, list[int]()
+        self.foreign: list[dict[str, Any]] = []
         self.raw, self.url = self, "http://e:9200"
 
     def call(self, request: Callable[[], Any]) -> Any:
         return request()
 
     def search(self, *, query: Any, aggregations: Any, **_: Any) -> dict[str, Any]:
+        if "foreign" in aggregations:
+            return {"aggregations": {"foreign": {"buckets": self.foreign}}}
         if "aggs" not in aggregations["indices"]:
             return {"aggregations": {"indices": {"buckets": []}}}
         [_, wanted] = query["bool"]["filter"]
@@ -68,6 +71,19 @@ def test_a_page_that_is_too_large_is_halved_until_it_fits() -> None:
 def test_an_hour_that_does_not_fit_is_told() -> None:
     with pytest.raises(UsageError, match="one hour"):
         sums(FakeCluster(most=0)).hours(TOPIC, [(DAY, DAY + timedelta(hours=2))])
+
+
+def test_documents_of_nobody_are_told_with_their_ids() -> None:
+    cluster = FakeCluster(most=99)
+    some = {"hits": {"hits": [{"_id": "a"}, {"_id": "b"}]}}
+    topics = [{"key": "", "doc_count": 7, "some": some}, {"key": TOPIC, "doc_count": 1, "some": some}]
+    cluster.foreign = [{"key": "logs-2026.03.01", "topics": {"buckets": topics}}]
+    found = sums(cluster).hours(TOPIC, [(DAY, DAY + timedelta(hours=2))]).foreign
+    assert [(f.index, f.topic, f.records, f.examples) for f in found] == [
+        ("logs-2026.03.01", "", 7, ("a", "b")),
+        ("logs-2026.03.01", TOPIC, 1, ("a", "b")),
+    ]
+    assert [text in f.told(TOPIC) for f, text in zip(found, ("no topic", "no partition"), strict=True)] == [True] * 2
 
 
 def test_documents_of_another_day_are_counted() -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.reconcile.figures import (
+    LARGE,
     SUMMED,
     Figures,
     Place,
@@ -38,6 +39,17 @@ def test_equal_sides_do_not_differ() -> None:
 def test_a_count_a_sum_or_a_value_that_differs_is_seen(other: Figures) -> None:
     assert differing(side(1, 2), other) == {HERE}
     assert differing(other, side(1, 2)) == {HERE}
+
+
+@pytest.mark.parametrize("name", ["warnings", "http_method", "status_code", "api_endpoint"])
+def test_every_counted_field_is_held_against_the_other_side(name: str) -> None:
+    table, documents = side(1), side(1)
+    documents.add_value(HERE, name, "odd", 1)
+    assert differing(table, documents) == {HERE}
+
+
+def test_the_times_of_a_document_are_summed() -> None:
+    assert {"timestamp", "@timestamp", "kafka_timestamp"} == set(LARGE) <= set(SUMMED)
 
 
 def test_a_loss_and_a_copy_do_not_cancel() -> None:

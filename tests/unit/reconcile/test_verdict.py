@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipelines.reconcile.model import Verdict
-from pipelines.reconcile.verdict import verdict
+from pipelines.reconcile.verdict import doubted, verdict
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,8 @@ from pipelines.reconcile.verdict import verdict
 )
 def test_verdicts(records: int, discrepant: int, lost: int, expected: Verdict) -> None:
     assert verdict(records, discrepant, lost, investigate=0.001, escalate=0.01) is expected
+
+
+def test_doubt_is_at_least_a_warning_and_never_less_than_it_was() -> None:
+    assert [doubted(v) for v in Verdict] == [Verdict.WARNING, *list(Verdict)[1:]]
+    assert doubted(None) is None

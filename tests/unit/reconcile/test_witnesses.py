@@ -14,8 +14,9 @@ from pipelines.reconcile.witnesses import Bounds, Record
 INDEX = "logs-2026.03.01"
 BOUNDS = Bounds({0: 100}, {0: 100}, 5_000)
 CONTENT: dict[str, Any] = {name: f"{name} of it" for name in FIELDS} | {"request_id": "id-7", "es_index": INDEX}
-ROW = CONTENT | {"ingested_ms": 9_000, "computed_hash": CONTENT["content_hash"]}
+ROW = CONTENT | {"ingested_ms": 9_000, "computed_hash": CONTENT["content_hash"], "misdated": []}
 DOCUMENT = CONTENT | {"es_id": "id-7"}
+OF_DAY = {"field": "date", "expected": "2026-03-01", "found": "2026-03-02"}
 SOUND = Record(0, 7, rows=1, row=ROW, documents=[DOCUMENT], truth=CONTENT)
 
 
@@ -49,6 +50,9 @@ def test_of_a_sound_record_nothing_is_said() -> None:
             {"row": ROW | {"user_agent": "y"}, "documents": [DOCUMENT | {"user_agent": "y"}]},
             [("differs", "valid", "user_agent"), ("differs", "elasticsearch", "user_agent")],
         ),
+        ({"row": ROW | {"misdated": [OF_DAY]}}, [("differs", "valid", "date")]),
+        ({"logs_rows": 2, "logs_invalid": ("replayed", "rule")}, [("doubled", "invalid", None)]),
+        ({"rows": 0, "row": None, "documents": [], "truth": None, "logs_rows": 3}, [("doubled", "invalid", None)]),
         ({"row": ROW | {"computed_hash": "z"}}, [("differs", "valid", "content_hash")]),
         ({"rows": 0, "row": None, "truth": None}, [("extra", "elasticsearch", None)]),
         ({"rows": 0, "row": None, "truth": None, "refused": "bad"}, [("extra", "elasticsearch", None)]),
@@ -74,6 +78,17 @@ def test_refusals_explain_and_replays_do_not(changes: dict[str, Any], expected: 
     assert (said.state == "explained") == (said.kind == "accounted_as_invalid")
 
 
+@pytest.mark.parametrize("documents", [[], [DOCUMENT]])
+def test_a_lost_duplicate_is_missing_among_the_invalid_rows_and_nowhere_else(documents: list[dict[str, Any]]) -> None:
+    again = replace(SOUND, rows=0, row=None, documents=documents, first="0@3")
+    [said] = again.findings(BOUNDS)
+    assert (said.kind, said.side, "0@3" in (said.reason or "")) == ("missing", "invalid", True)
+    assert told(replace(again, documents=[], logs_invalid=("open", "duplicate"))) == []
+    assert told(again, Bounds({0: 7}, {0: 7}, 5_000)) == []
+    replayed = replace(again, documents=[], logs_invalid=("replayed", "rule"))
+    assert ("missing", "valid", None) in told(replayed)
+
+
 def test_a_replayed_row_is_not_held_against_what_kafka_has() -> None:
     repaired = ROW | {"http_method": "GET"}
     record = replace(SOUND, row=repaired, documents=[DOCUMENT | {"http_method": "GET"}], logs_invalid=("replayed", ""))
@@ -95,6 +110,13 @@ def test_what_a_job_has_not_confirmed_is_not_missing() -> None:
     assert told(replace(SOUND, documents=[]), behind) == []
     assert told(replace(SOUND, rows=0, row=None), behind) == []
     assert told(replace(SOUND, rows=0, row=None, truth=None), behind) == []
+
+
+def test_coordinates_that_kafka_has_not_given_out_are_no_lag() -> None:
+    behind = Bounds({0: 7}, {0: 7}, 5_000)
+    ahead = replace(SOUND, rows=0, row=None, truth=None, is_beyond=True)
+    assert told(ahead, behind) == [("extra", "elasticsearch", None)]
+    assert told(replace(ahead, partition=99), behind) == [("extra", "elasticsearch", None)]
 
 
 def test_lag_is_no_excuse_once_its_time_is_over() -> None:
