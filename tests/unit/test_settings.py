@@ -306,6 +306,7 @@ FIELDS = ["timestamp", "request_id", "api_endpoint", "http_method", "status_code
 STAMPS = ["event_time", "kafka_partition", "kafka_offset", "kafka_timestamp", "schema_id", "content_hash"]
 BETWEEN, LENGTH = "column_values_to_be_between", "column_value_lengths_to_be_between"
 QUALITY: list[tuple[str, str, str, str, dict[str, Any]]] = [
+    ("has_rows", "rows", "critical", "table_row_count_to_be_between", {"min_value": 1}),
     *(
         (f"present_{name}", "rows", "critical", "column_values_to_not_be_null", {"column": name})
         for name in [*FIELDS, "client_ip", "payload_size"]

@@ -234,7 +234,7 @@ def test_an_empty_value_is_shown_as_one() -> None:
 
 
 def test_the_table_of_all_findings_is_named_so_that_it_can_be_asked() -> None:
-    caption = f"The first 2 of 4. All are in sdp.reconciliation_findings, last_run_id {WARNING.run_id}."
+    caption = f"The first 2 of 4. All are in sdp.reconciliation_findings, by run_ids {WARNING.run_id}."
     for text in (caption, "None of 4 here; they are in sdp.reconciliation_findings."):
         report = FULL if text is caption else replace(FULL, findings=())
         assert text in Page(html(report)).text
