@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Protocol
 
 from pyspark.sql import DataFrame
@@ -73,9 +74,11 @@ class Truth:
         for fingerprint in sorted({found.rules_of(s) for s in steps}):
             same = [s for s in steps if found.rules_of(s) == fingerprint]
             stamp = Stamp(0, datetime.now(UTC), known.get(fingerprint, now), schemas)
-            for source, frame in values.items():
-                if frame is not None:
-                    found.add(*self._routed(source, frame, same, stamp, fingerprint))
+            judged = {s: self._judged(s, frame, same, stamp) for s, frame in values.items() if frame is not None}
+            duplicates = self._duplicates(same, list(judged.values()))
+            for source, rows in judged.items():
+                routed = self.route(rows, duplicates, stamp, explained=True)
+                found.add(*_marked(routed, source, fingerprint))
         found.settle()
         return found
 
@@ -98,20 +101,16 @@ class Truth:
         frame = read[source](places)
         return None if frame is None else settle(frame)
 
-    def _routed(
-        self, source: Source, frame: DataFrame, steps: Sequence[Step], stamp: Stamp, fingerprint: str
-    ) -> tuple[DataFrame, DataFrame]:
-        """Both halves of a source by one rule set."""
+    def _judged(self, source: Source, frame: DataFrame, steps: Sequence[Step], stamp: Stamp) -> DataFrame:
+        """What a source has, judged by one rule set."""
         at = frame_of(self.tables, self.topic, sorted({s.place for s in steps}))
         if source in (Source.TABLE, Source.DOCUMENT):
             judged = frame.transform(judge_stored(stamp.schemas, stamp.rules))
         else:
             judged = frame.transform(self.judge(stamp.schemas, stamp.rules))
-        judged = settle(judged.join(F.broadcast(at), list(COORDINATES), "left_semi"))
-        routed = self.route(judged, self._duplicates(steps, judged), stamp, explained=True)
-        return _marked(routed, source, fingerprint)
+        return settle(judged.join(F.broadcast(at), list(COORDINATES), "left_semi"))
 
-    def _duplicates(self, steps: Sequence[Step], judged: DataFrame) -> DataFrame | None:
+    def _duplicates(self, steps: Sequence[Step], judged: Sequence[DataFrame]) -> DataFrame | None:
         """What ``ingest`` refused though schema and rules find nothing wrong with it was a duplicate.
 
         And so is what would be inserted beside the row that has its request id.
@@ -121,10 +120,11 @@ class Truth:
         if not refused and not inserted:
             return None
         found = frame_of(self.tables, self.topic, refused).select(*COORDINATES[1:])
-        if inserted:
+        if inserted and judged:
             at = frame_of(self.tables, self.topic, inserted)
-            fresh = judged.where("is_valid").join(F.broadcast(at), list(COORDINATES), "left_semi")
-            placed = fresh.withColumnsRenamed({"kafka_partition": "at_partition", "kafka_offset": "at_offset"})
+            named = [rows.where("is_valid").select(*COORDINATES, "request_id", "timestamp") for rows in judged]
+            fresh = reduce(DataFrame.unionByName, named).join(F.broadcast(at), list(COORDINATES), "left_semi")
+            placed = fresh.distinct().toDF("topic", *AT, "request_id", "timestamp")
             found = found.union(firsts(placed, self._of_topic(VALID), self._batches()).select(*AT))
         return found.select(record_key().alias("record_key"))
 

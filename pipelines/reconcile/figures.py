@@ -60,7 +60,8 @@ class Foreign:
         """A line for a person. ``topic``: ours."""
         of = f"topic {self.topic[:80]!r}, which no job has ever read" if self.topic else "no topic"
         why = "no partition or offset" if self.topic == topic else of
-        return f"{self.records:,} documents in {self.index} are of {why}, for example id {', '.join(self.examples)}"
+        ids = ", ".join(map(repr, self.examples))
+        return f"{self.records:,} documents in {self.index} are of {why}, for example id {ids}"
 
 
 @dataclass(slots=True)
