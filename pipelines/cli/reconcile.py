@@ -15,7 +15,7 @@ from pipelines.cli import repair as repair_command
 from pipelines.cli.options import Env, Json, Set, err, load, on_interrupt, print_json, say, tell
 from pipelines.cli.window import parse_when
 from pipelines.errors import SdpError, UsageError
-from pipelines.reconcile.advice import Mended
+from pipelines.reconcile.advice import Mended, is_doubted
 from pipelines.reconcile.hours import ceil_hour, floor_hour
 from pipelines.reconcile.model import Run
 from pipelines.reconcile.wording import Limits
@@ -94,7 +94,7 @@ def reconcile(
     page = folder / f"{run.run_id}.html" if folder else None
     _tell_result(run, mended, page, as_json=as_json)
     is_clean = mended.is_clean if mended else not run.discrepant
-    if not (is_clean and run.adds_up):
+    if not (is_clean and run.adds_up) or is_doubted(run):
         raise typer.Exit(1)
 
 

@@ -64,10 +64,16 @@ def _result(run: Run) -> str:
     explained = sum(count for kind, _, count in run.kinds if kind == Kind.ACCOUNTED_AS_INVALID)
     also = f" {counted(explained)} refused by one job, which says why." if explained else ""
     also += "" if run.adds_up else " Offsets and ledger do not add up."
+    also += " Indices hold documents that are nobody's: the notes name them." if is_doubted(run) else ""
     also += _unsettled(run)
     if not run.discrepant:
         return f"{_all(run.records)} the same on all sides.{also}"
     return f"{_wrong(run)}; {_lost(run)}.{_small(run)}{also}"
+
+
+def is_doubted(run: Run) -> bool:
+    """Whether something is wrong though no record is and offsets add up: documents that are nobody's."""
+    return run.verdict is Verdict.WARNING and not run.discrepant and run.adds_up
 
 
 def _small(run: Run) -> str:

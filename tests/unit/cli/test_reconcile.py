@@ -17,7 +17,7 @@ from pipelines import bootstrap, bootstrap_repair
 from pipelines.cli import app, options
 from pipelines.errors import SinkUnavailable, UsageError
 from pipelines.flows.reconcile import Wanted
-from pipelines.reconcile.model import OffsetsCheck
+from pipelines.reconcile.model import OffsetsCheck, Verdict
 from tests.unit.cli.reconcile_world import World
 from tests.unit.flows.damage import damaged
 from tests.unit.flows.repair_fakes import Platform
@@ -109,6 +109,15 @@ def test_offsets_that_do_not_add_up_end_with_1(world: World) -> None:
     world.run_found = replace(CLEAN, offsets=(HOLE,))
     result = sdp()
     assert (result.exit_code, "next: sdp status" in result.stdout) == (1, True)
+
+
+def test_documents_of_nobody_end_with_1(world: World) -> None:
+    world.run_found = replace(CLEAN, verdict=Verdict.WARNING, notes=("2 documents in api6-logs-valid are of no topic",))
+    result = sdp()
+    assert result.exit_code == 1
+    assert result.stdout.startswith(
+        "WARNING: All 24,000 records are the same on all sides. Indices hold documents that are nobody's: the notes"
+    )
 
 
 def test_the_report_is_a_page_and_json_named_after_the_run(world: World, tmp_path: Path) -> None:
