@@ -60,6 +60,7 @@ class Cluster:
             *("--num-executors", "1", "--executor-memory", "1g", "--executor-cores", "2"),
         ]
         env = {
+            "SDP_SPARK__CONF": "{}",  # a driver on a node has the log configuration of its archive
             "HADOOP_CONF_DIR": str(self.conf),
             "PYSPARK_PYTHON": sys.executable,
             "SDP_ELASTICSEARCH__PASSWORD": SECRET,
