@@ -43,12 +43,11 @@ class Partition:
 class Job:
     """What one job has confirmed.
 
-    By partition and hour in ms: ``cells``, valid records and the sum of their content hash; ``spans``, the offsets of
-    their batches. By hour: ``changed``, when the newest batch put something there.
+    By partition and hour in ms: ``cells``, valid records and the sum of their content hash. By hour: ``changed``, when
+    the newest batch put something there.
     """
 
     cells: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    spans: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     changed: dict[int, datetime] = field(default_factory=dict)
     partitions: dict[int, Partition] = field(default_factory=dict)
 
@@ -114,7 +113,6 @@ def jobs(rows: Iterable[Row]) -> dict[str, Job]:
             continue
         hour = in_ms(r["hour"].astimezone(UTC))
         job.cells[r["partition"], hour] = (r["cell_valid"], r["cell_hash"])
-        job.spans[r["partition"], hour] = (r["first"], r["until"])
         changed = r["changed"].astimezone(UTC)
         job.changed[hour] = max(changed, job.changed.get(hour, changed))
     for (name, partition), of_it in grouped.items():
